@@ -1,0 +1,1 @@
+"""Puts OpenStack's Images v2 API (Glance) behind a real web server."""

@@ -1,0 +1,5 @@
+"""The WSGI entry module: any WSGI server loads ``glance_wsgi.api``."""
+
+from glance_wsgi import app
+
+application = app.build()

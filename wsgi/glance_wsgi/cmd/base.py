@@ -1,0 +1,103 @@
+"""What all verbs share: the options and how errors are shown."""
+
+import argparse
+import pathlib
+import sys
+from typing import Any
+
+from cliff import command
+from oslo_config import cfg
+
+from glance_wsgi import conf
+from glance_wsgi import errors
+from glance_wsgi.deployment import Deployment, default_state_dir
+
+
+class Verb(command.Command):
+    """A verb that works on a deployment; finds it by --state-dir alone."""
+
+    # Every error of ours is one line; cliff would make a log line of it and
+    # always exit with 1.
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the verb; what goes wrong becomes a line and an exit code."""
+        try:
+            return int(super().run(parsed_args) or 0)
+        except errors.GlanceWSGIError as error:
+            return self._fail(error.line(), error.code)
+        except KeyboardInterrupt:
+            return self._fail(
+                'Interrupted. The same command can be run again.',
+                errors.Exit.INTERRUPTED,
+            )
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if self.app_args.debug:
+                raise
+            return self._fail(
+                f'Unexpected: {type(error).__name__}: {error}. This is a '
+                'mistake in glance-wsgi. "glance-wsgi --debug" and the rest '
+                'of the command shows where; please report it.',
+                errors.Exit.UNEXPECTED,
+            )
+
+    def _fail(self, line: str, code: errors.Exit) -> int:
+        print(f'glance-wsgi: {line}', file=sys.stderr)
+        return code
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The parser with the options of every verb."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--state-dir',
+            metavar='DIR',
+            type=pathlib.Path,
+            default=default_state_dir(),
+            help='Where the deployment is: its configuration, logs and data. '
+            'Each directory is a deployment of its own. '
+            '(default: %(default)s)',
+        )
+        return parser
+
+    def existing(self, parsed_args: argparse.Namespace) -> Deployment:
+        """The deployment that the person named.
+
+        :raises errors.StateMissing: there is none
+        """
+        deployment = Deployment(parsed_args.state_dir)
+        if deployment.marker is None:
+            raise errors.StateMissing(
+                f'There is no deployment in {deployment.state.path}.',
+                'Run "glance-wsgi up" first, or give the --state-dir that it '
+                'was given.',
+            )
+        return deployment
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Make a flag of each option that is declared in `glance_wsgi.conf`."""
+    for group, opts in conf.list_opts():
+        section = parser.add_argument_group(f'[{group}]')
+        for opt in opts:
+            section.add_argument(
+                f'--{opt.name.replace("_", "-")}',
+                dest=opt.dest,
+                metavar=opt.metavar,
+                help=_help(opt),
+            )
+
+
+def _help(opt: cfg.Opt) -> str:
+    text = opt.help
+    if opt.default is not None:
+        default = opt.default
+        if isinstance(default, dict):
+            default = ','.join(f'{k}:{v}' for k, v in default.items())
+        text += f' (default: {default})'
+    return text.replace('%', '%%')
+
+
+def overrides(parsed_args: argparse.Namespace) -> dict[str, Any]:
+    """What the person gave on the command line, by the options' names."""
+    names = [opt.dest for _, opts in conf.list_opts() for opt in opts]
+    return {name: getattr(parsed_args, name) for name in names}

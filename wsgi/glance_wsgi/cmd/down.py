@@ -1,0 +1,54 @@
+"""``glance-wsgi down``: stop exactly what ``up`` started."""
+
+import argparse
+import shutil
+
+from glance_wsgi import servers
+from glance_wsgi.cmd import base
+
+
+class Down(base.Verb):
+    """Stop the Images v2 API.
+
+    Requests and imports that have begun may finish; nothing new is accepted.
+    Only processes that "up" started are stopped, found by their pid files
+    and start times.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The parser with the options of this verb."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--timeout',
+            metavar='SECONDS',
+            type=float,
+            help='How long what has begun may take. 0 kills at once, which '
+            'loses running uploads and imports. (default: the task_mercy of '
+            'the deployment)',
+        )
+        parser.add_argument(
+            '--purge',
+            action='store_true',
+            help='Remove the state directory too: configuration, databases '
+            'and all images.',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Stop, then remove if that is wanted."""
+        deployment = self.existing(parsed_args)
+        timeout = parsed_args.timeout
+        if timeout is None:
+            timeout = float(deployment.conf.server.task_mercy)
+        with deployment.state.lock():
+            stopped = servers.load(deployment).stop(timeout)
+            if parsed_args.purge:
+                shutil.rmtree(deployment.state.path)
+        print(
+            f'Stopped {len(stopped)} processes.'
+            if stopped
+            else 'Nothing was running.'
+        )
+        if parsed_args.purge:
+            print(f'Removed {deployment.state.path}.')
+        return 0

@@ -1,0 +1,107 @@
+"""``glance-wsgi status``: what runs, and whether it serves."""
+
+import argparse
+import datetime
+import time
+from typing import Any
+
+import psutil
+from cliff import columns
+from cliff import show
+
+from glance_wsgi import applications
+from glance_wsgi import db
+from glance_wsgi import errors
+from glance_wsgi import probe
+from glance_wsgi import servers
+from glance_wsgi import upstream
+from glance_wsgi.cmd import base
+from glance_wsgi.deployment import Deployment
+
+
+class Processes(columns.FormattableColumn):
+    """A list of processes: a line each for people, data for programs."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(
+            f'{row["name"]:18} pid {row["pid"]:<8} '
+            f'up {datetime.timedelta(seconds=row["uptime_seconds"])}  '
+            f'{row["memory_bytes"] / 2**20:.0f} MiB'
+            for row in self._value
+        )
+
+    def machine_readable(self) -> Any:
+        return self._value
+
+
+class Status(base.Verb, show.ShowOne):
+    """Show the processes, versions and health of a deployment.
+
+    Ends with exit code 0 only when the API serves.
+    """
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Collect the facts."""
+        deployment = self.existing(parsed_args)
+        server = servers.load(deployment)
+        healths = _healths(deployment)
+        self.serving = bool(healths) and set(healths.values()) == {'OK'}
+        facts = {
+            'serving': self.serving,
+            'endpoint': deployment.endpoint,
+            'keystone': deployment.keystone_url,
+            **{
+                f'{name} health': health for name, health in healths.items()
+            },
+            'glance': upstream.version(),
+            'server': f'{server.name} {server.version()}',
+            'database revision': ', '.join(_revisions(deployment)) or 'none',
+            'processes': Processes(_rows(server)),
+        }
+        return tuple(facts), tuple(facts.values())
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show; the exit code tells whether the API serves."""
+        self.serving = False
+        code = super().run(parsed_args)
+        if code == errors.Exit.OK and not self.serving:
+            return errors.Exit.NOT_SERVING
+        return code
+
+
+def _healths(deployment: Deployment) -> dict[str, str]:
+    if deployment.user.owner is None:
+        return {}
+    return {
+        application.name: probe.health(application.health)
+        for application in applications.of(deployment)
+    }
+
+
+def _revisions(deployment: Deployment) -> tuple[str, ...]:
+    try:
+        return db.current_revisions(deployment.database)
+    except errors.GlanceWSGIError as error:
+        return (error.cause,)
+
+
+def _rows(server: servers.Server) -> list[dict[str, Any]]:
+    rows = []
+    for name, process in server.processes():
+        try:
+            with process.oneshot():
+                rows.append(
+                    {
+                        'name': name,
+                        'pid': process.pid,
+                        'uptime_seconds': int(
+                            time.time() - process.create_time()
+                        ),
+                        'memory_bytes': process.memory_info().rss,
+                    }
+                )
+        except psutil.NoSuchProcess:
+            continue
+    return rows

@@ -1,0 +1,85 @@
+"""Which deployment this is: where it listens and what it is made of."""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup('deployment', title='What is deployed, and where')
+
+OPTS = [
+    cfg.StrOpt(
+        'listen',
+        default='127.0.0.1:9292',
+        metavar='HOST:PORT',
+        help='Address of the Images API. The default can be reached from this '
+        'machine only; choose the address of a network interface to serve '
+        'others. An IPv6 host is written in brackets, [::1]:9292.',
+    ),
+    cfg.StrOpt(
+        'public_host',
+        metavar='HOST',
+        help='The name or address by which clients reach this machine; the '
+        'service catalogue and clouds.yaml tell it to them. The default is '
+        'the host of --listen; it must be given where that is 0.0.0.0 or '
+        '[::], which no client can connect to.',
+    ),
+    cfg.StrOpt(
+        'server',
+        default='uwsgi',
+        metavar='NAME',
+        help='The web server that hosts the API. uwsgi: uWSGI alone, speaking '
+        'HTTP itself.',
+    ),
+    cfg.StrOpt(
+        'database',
+        secret=True,
+        metavar='URL',
+        help="Glance's database as an SQLAlchemy URL. The default, an SQLite "
+        'file in the state directory, needs nothing and suits one host. '
+        'mysql+pymysql://USER:PASSWORD@HOST/NAME is for everything larger; '
+        'the database must exist. A password on the command line can be read '
+        'by every user of this machine: give such a URL in --config-file.',
+    ),
+    cfg.StrOpt(
+        'keystone',
+        default='embedded',
+        metavar='embedded|URL',
+        help="embedded: run a Keystone of this deployment's own, which suits "
+        'one host. A URL, such as https://keystone.example.org/v3: use that '
+        'one; the administrator who registers Glance there is taken from the '
+        'environment (OS_CLOUD, or OS_USERNAME and so on), as the openstack '
+        'command does.',
+    ),
+    cfg.StrOpt(
+        'keystone_listen',
+        default='127.0.0.1:5000',
+        metavar='HOST:PORT',
+        help='Address of the embedded Keystone. Clients need it to get their '
+        'tokens, so it has to be reachable by the same ones as the Images '
+        'API.',
+    ),
+    cfg.DictOpt(
+        'stores',
+        default={'fast': 'file', 'cheap': 'file', 'web': 'http'},
+        metavar='NAME:KIND,...',
+        help='Where image data is kept; the first one is the default store. '
+        'file: a directory of the same name in the state directory. http: '
+        'read-only, so that the location of an image can be a URL. Two file '
+        'stores make copy-image useful; on one disk they hold two copies.',
+    ),
+    cfg.StrOpt(
+        'region',
+        default='RegionOne',
+        metavar='NAME',
+        help='Region of the endpoints in the service catalogue.',
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of this group known to `conf`."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """This group's name and options."""
+    return [(GROUP.name, OPTS)]

@@ -1,0 +1,64 @@
+"""How the web server runs the API: processes, threads, limits, timeouts."""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup('server', title='How the API is served')
+
+OPTS = [
+    cfg.IntOpt(
+        'workers',
+        min=1,
+        metavar='NUMBER',
+        help='Processes that serve the API. The default is one for each CPU, '
+        'at least 2, so that one can be replaced while the other serves, and '
+        'at most 8. Each takes about 150 MB of memory.',
+    ),
+    cfg.IntOpt(
+        'threads',
+        default=16,
+        min=1,
+        metavar='NUMBER',
+        help='Threads in each process: workers times threads is how many '
+        'requests are served at once. A slow upload or download holds one '
+        'from beginning to end, so too few let a handful of slow clients '
+        'stop the API; each one may hold a database connection.',
+    ),
+    cfg.IntOpt(
+        'client_timeout',
+        default=60,
+        min=1,
+        metavar='SECONDS',
+        help='How long a client may stall in the middle of a transfer before '
+        'it is cut off. Too short cuts slow clients (uWSGI has 4 seconds '
+        'where nothing is set), too long lets dead ones hold a thread.',
+    ),
+    cfg.IntOpt(
+        'chunk_limit',
+        default=64 * 1024 * 1024,
+        min=1024 * 1024,
+        metavar='BYTES',
+        help='Largest single chunk of an upload with chunked transfer '
+        'encoding. The server holds one such chunk in memory for each upload '
+        'that sends one; a larger one fails the upload.',
+    ),
+    cfg.IntOpt(
+        'task_mercy',
+        default=3600,
+        min=1,
+        metavar='SECONDS',
+        help='How long a worker that is told to stop may go on with the '
+        'requests and imports that it has begun. It has to exceed the '
+        'longest import: what is not finished by then is lost.',
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of this group known to `conf`."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """This group's name and options."""
+    return [(GROUP.name, OPTS)]

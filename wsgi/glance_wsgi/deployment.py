@@ -1,0 +1,184 @@
+"""One deployment: its options and everything that follows from them."""
+
+import os
+import pathlib
+import sys
+import urllib.parse
+from collections.abc import Mapping
+from functools import cached_property
+
+from oslo_config import cfg
+
+from glance_wsgi import addresses
+from glance_wsgi import conf as options
+from glance_wsgi import errors
+from glance_wsgi import programs
+from glance_wsgi import state
+
+EMBEDDED = 'embedded'
+CLOUD = 'glance-wsgi'
+
+_SECRETS = ('admin_password', 'glance_password')
+
+
+def default_state_dir() -> pathlib.Path:
+    """/var/lib for root, the XDG state directory for everybody else."""
+    if os.geteuid() == 0:
+        return pathlib.Path('/var/lib/glance-wsgi')
+    home = os.environ.get('XDG_STATE_HOME') or '~/.local/state'
+    return pathlib.Path(home).expanduser() / 'glance-wsgi'
+
+
+class Deployment:
+    """What is deployed in a state directory.
+
+    The options come, the first found wins, from `overrides` (the command
+    line), `config_file`, and what the deployment was made with before.
+
+    :raises errors.BadOption: a value or a file can't be used
+    """
+
+    def __init__(
+        self,
+        state_dir: str | os.PathLike[str] | None = None,
+        config_file: str | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
+        self.state = state.StateDir(state_dir or default_state_dir())
+        self.marker = self.state.read_marker()
+        self.user = programs.ServiceUser.find()
+        self.conf = self._load(config_file, overrides or {})
+
+    def _load(
+        self, config_file: str | None, overrides: Mapping[str, object]
+    ) -> cfg.ConfigOpts:
+        conf = options.new()
+        files = [str(self.state.options)] if self.marker else []
+        if config_file:
+            files.append(str(pathlib.Path(config_file).absolute()))
+        try:
+            conf(args=[], default_config_files=files, default_config_dirs=[])
+            for group, opts in options.list_opts():
+                for opt in opts:
+                    value = overrides.get(opt.dest)
+                    if value is not None:
+                        conf.set_override(opt.dest, _literal(value), group)
+                    # Reading it is what checks a value from a file.
+                    conf[group][opt.dest]
+        except (cfg.Error, ValueError) as error:
+            raise errors.BadOption(
+                f'The configuration can\'t be used: {error}.'.replace('..', '.'),
+                'Correct it; "glance-wsgi help up" describes every option.',
+            ) from error
+        return conf
+
+    def options_text(self) -> str:
+        """The options that differ from their defaults, as a file."""
+        lines = ['# Written by "glance-wsgi up", read by every other verb.']
+        for group, opts in options.list_opts():
+            lines.append(f'[{group}]')
+            for opt in opts:
+                value = self.conf[group][opt.dest]
+                if value != opt.default:
+                    lines.append(f'{opt.dest} = {_literal(_text(value))}')
+        return '\n'.join(lines) + '\n'
+
+    @cached_property
+    def listen(self) -> addresses.Address:
+        """Where the Images API listens."""
+        return addresses.Address.parse(
+            self.conf.deployment.listen, '--listen'
+        )
+
+    @cached_property
+    def keystone_listen(self) -> addresses.Address:
+        """Where the embedded Keystone listens."""
+        return addresses.Address.parse(
+            self.conf.deployment.keystone_listen, '--keystone-listen'
+        )
+
+    def _public(self, address: addresses.Address) -> str:
+        host = self.conf.deployment.public_host
+        if not host and address.wildcard:
+            raise errors.BadAddress(
+                f'{address} listens everywhere, which tells no client where '
+                'to connect to.',
+                'Give --public-host the name or address that clients use.',
+            )
+        host = addresses.bracketed(host or address.host)
+        return f'http://{host}:{address.port}'
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of the Images API that clients are told."""
+        return self._public(self.listen)
+
+    @property
+    def local_endpoint(self) -> str:
+        """A URL of the Images API that this machine itself can use."""
+        return f'http://{self.listen.reachable}'
+
+    @property
+    def embedded_keystone(self) -> bool:
+        """Whether Keystone is a part of this deployment."""
+        return self.conf.deployment.keystone == EMBEDDED
+
+    @property
+    def keystone_url(self) -> str:
+        """The URL of Keystone's v3 API."""
+        if self.embedded_keystone:
+            return self._public(self.keystone_listen) + '/v3'
+        url = str(self.conf.deployment.keystone).rstrip('/')
+        parsed = urllib.parse.urlsplit(url)
+        if parsed.scheme not in ('http', 'https') or not parsed.hostname:
+            raise errors.BadOption(
+                f'"{url}" is neither "{EMBEDDED}" nor a URL.',
+                'Give --keystone a URL like https://keystone.example.org/v3.',
+            )
+        return url if url.endswith('/v3') else f'{url}/v3'
+
+    @property
+    def database(self) -> str:
+        """The URL of Glance's database."""
+        # SQLite answers "database is locked" to a writer after 5 seconds
+        # where nothing is set; under load on one disk that is soon.
+        path = self.state.data / 'glance.sqlite'
+        return self.conf.deployment.database or f'sqlite:///{path}?timeout=60'
+
+    @property
+    def workers(self) -> int:
+        """How many processes serve the API."""
+        chosen = self.conf.server.workers
+        return chosen or min(max(len(os.sched_getaffinity(0)), 2), 8)
+
+    @property
+    def file_stores(self) -> dict[str, pathlib.Path]:
+        """The directories of the file stores, by the stores' names."""
+        stores = self.conf.deployment.stores
+        return {
+            name: self.state.data / name
+            for name, kind in stores.items()
+            if kind == 'file'
+        }
+
+    @cached_property
+    def passwords(self) -> dict[str, str]:
+        """The passwords of this deployment's accounts."""
+        return self.state.load_secrets(_SECRETS)
+
+    @property
+    def python(self) -> pathlib.Path:
+        """The Python that everything runs under."""
+        return pathlib.Path(sys.prefix, 'bin', 'python')
+
+
+def _text(value: object) -> object:
+    """A value as oslo.config reads it from a file."""
+    if isinstance(value, dict):
+        return ','.join(f'{key}:{item}' for key, item in value.items())
+    return value
+
+
+def _literal(value: object) -> object:
+    """A value whose $ is a $: oslo.config would take it for a reference."""
+    return value.replace('$', '$$') if isinstance(value, str) else value

@@ -1,0 +1,273 @@
+"""Keystone: an embedded one's set-up, and Glance's place in any one.
+
+https://docs.openstack.org/keystone/latest/cli/index.html
+https://docs.openstack.org/api-ref/identity/v3/
+"""
+
+import pathlib
+from typing import Any
+
+from keystoneauth1 import exceptions
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
+from glance_wsgi import errors
+from glance_wsgi import programs
+from glance_wsgi.deployment import CLOUD, Deployment
+
+SERVICE = 'image'
+SERVICE_USER = 'glance'
+SERVICE_PROJECT = 'service'
+DOMAIN = 'default'
+INTERFACES = ('public', 'internal')
+TIMEOUT = 20  # seconds for one answer of Keystone
+
+
+def manage(
+    deployment: Deployment, *words: str, env: dict[str, str] | None = None
+) -> None:
+    """Run keystone-manage for the embedded Keystone."""
+    config = deployment.state.etc / 'keystone' / 'keystone.conf'
+    programs.run(
+        [programs.program('keystone-manage'), '--config-file', config, *words],
+        deployment.user,
+        deployment.state.log / 'deploy.log',
+        env,
+    )
+
+
+def database_file(deployment: Deployment) -> pathlib.Path:
+    """The embedded Keystone's SQLite database."""
+    return deployment.state.data / 'keystone.sqlite'
+
+
+def set_up_database(deployment: Deployment) -> None:
+    """Make the embedded Keystone's tables, or bring them up to date."""
+    manage(deployment, 'db_sync')
+
+
+def make_keys(deployment: Deployment) -> bool:
+    """Make the Fernet and credential keys; False if they are there."""
+    changed = False
+    for command, place in (
+        ('fernet_setup', deployment.state.fernet_keys),
+        ('credential_setup', deployment.state.credential_keys),
+    ):
+        # Two keys make a set; an interrupted start may leave fewer, and the
+        # command completes them.
+        if len(list(place.glob('[0-9]*'))) < 2:
+            owner = deployment.user.owner
+            assert owner is not None
+            manage(
+                deployment,
+                command,
+                f'--keystone-user={owner.uid}',
+                f'--keystone-group={owner.gid}',
+            )
+            changed = True
+    return changed
+
+
+def bootstrap(deployment: Deployment) -> None:
+    """Make the administrator, the roles and Keystone's own endpoints.
+
+    It may be repeated: what exists is kept, the password is set again.
+    """
+    url = deployment.keystone_url
+    manage(
+        deployment,
+        'bootstrap',
+        f'--bootstrap-region-id={deployment.conf.deployment.region}',
+        f'--bootstrap-public-url={url}',
+        f'--bootstrap-internal-url={url}',
+        f'--bootstrap-admin-url={url}',
+        env={
+            'OS_BOOTSTRAP_PASSWORD': deployment.passwords['admin_password']
+        },
+    )
+
+
+def account(deployment: Deployment) -> dict[str, str]:
+    """The account that clouds.yaml gives to the person, as in its "auth".
+
+    With an embedded Keystone the administrator; with another one the service
+    user, since the administrator's password is none of ours to keep.
+    """
+    embedded = deployment.embedded_keystone
+    return {
+        'auth_url': deployment.keystone_url,
+        'username': 'admin' if embedded else SERVICE_USER,
+        'password': deployment.passwords[
+            'admin_password' if embedded else 'glance_password'
+        ],
+        'project_name': 'admin' if embedded else SERVICE_PROJECT,
+        'user_domain_id': DOMAIN,
+        'project_domain_id': DOMAIN,
+    }
+
+
+def clouds(deployment: Deployment) -> dict[str, Any]:
+    """The contents of clouds.yaml."""
+    return {
+        'clouds': {
+            CLOUD: {
+                'auth': account(deployment),
+                'region_name': deployment.conf.deployment.region,
+                'identity_api_version': 3,
+                'image_api_version': 2,
+            }
+        }
+    }
+
+
+def is_registered(deployment: Deployment) -> bool:
+    """Whether Glance's user can log in and the catalogue names our endpoint.
+
+    :raises errors.KeystoneUnreachable: Keystone does not answer
+    """
+    auth = v3.Password(
+        auth_url=deployment.keystone_url,
+        username=SERVICE_USER,
+        password=deployment.passwords['glance_password'],
+        user_domain_id=DOMAIN,
+        project_name=SERVICE_PROJECT,
+        project_domain_id=DOMAIN,
+    )
+    try:
+        catalog = auth.get_access(
+            session.Session(timeout=TIMEOUT)
+        ).service_catalog
+    except (exceptions.Unauthorized, exceptions.NotFound):
+        return False
+    except exceptions.ClientException as error:
+        raise unreachable(deployment.keystone_url, error) from error
+    return all(
+        catalog.get_urls(
+            service_type=SERVICE,
+            interface=interface,
+            region_name=deployment.conf.deployment.region,
+        )
+        == (deployment.endpoint,)
+        for interface in INTERFACES
+    )
+
+
+def register(deployment: Deployment) -> None:
+    """Make Glance's user, service and endpoints, as an administrator.
+
+    :raises errors.KeystoneRefused: the administrator is not accepted
+    """
+    try:
+        identity = _administrator(deployment)
+        project = identity.find_project(
+            SERVICE_PROJECT, domain_id=DOMAIN
+        ) or identity.create_project(name=SERVICE_PROJECT, domain_id=DOMAIN)
+        _register_user(deployment, identity, project)
+        service = identity.find_service('glance') or identity.create_service(
+            name='glance', type=SERVICE, description='OpenStack Images'
+        )
+        for interface in INTERFACES:
+            _register_endpoint(deployment, identity, service, interface)
+    except (
+        exceptions.Unauthorized,
+        exceptions.Forbidden,
+        exceptions.MissingRequiredOptions,
+        exceptions.EmptyCatalog,
+    ) as error:
+        raise errors.KeystoneRefused(
+            f'Keystone at {deployment.keystone_url} does not let us register '
+            f'Glance: {error}.',
+            'Give an administrator in the environment (OS_CLOUD, or '
+            'OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and so on).',
+            'Later steps were not begun.',
+        ) from error
+    except exceptions.ClientException as error:
+        raise unreachable(deployment.keystone_url, error) from error
+
+
+def _administrator(deployment: Deployment) -> Any:
+    # Imported here: it takes half a second, and only the first "up" needs it.
+    import openstack
+    from openstack import exceptions as sdk_exceptions
+
+    given: dict[str, Any] = {}
+    if deployment.embedded_keystone:
+        # Nothing of the person's own environment or clouds.yaml.
+        given = {
+            'load_envvars': False,
+            'load_yaml_config': False,
+            'auth': account(deployment),
+            'region_name': deployment.conf.deployment.region,
+        }
+    try:
+        cloud = openstack.connect(app_name=CLOUD, **given)
+        cloud.authorize()
+    except sdk_exceptions.SDKException as error:
+        raise exceptions.Unauthorized(str(error)) from error
+    return cloud.identity
+
+
+def _register_user(
+    deployment: Deployment, identity: Any, project: Any
+) -> None:
+    password = deployment.passwords['glance_password']
+    user = identity.find_user(SERVICE_USER, domain_id=DOMAIN)
+    if user is None:
+        user = identity.create_user(
+            name=SERVICE_USER, domain_id=DOMAIN, password=password
+        )
+    else:
+        identity.update_user(user, password=password)
+    for name in ('service', 'member'):
+        role = identity.find_role(name) or identity.create_role(name=name)
+        identity.assign_project_role_to_user(project, user, role)
+
+
+def _register_endpoint(
+    deployment: Deployment, identity: Any, service: Any, interface: str
+) -> None:
+    region = deployment.conf.deployment.region
+    if identity.find_region(region) is None:
+        identity.create_region(id=region)
+    found = list(
+        identity.endpoints(
+            service_id=service.id, interface=interface, region_id=region
+        )
+    )
+    if found:
+        identity.update_endpoint(found[0], url=deployment.endpoint)
+        return
+    identity.create_endpoint(
+        service_id=service.id,
+        interface=interface,
+        region_id=region,
+        url=deployment.endpoint,
+    )
+
+
+def unreachable(url: str, error: Exception) -> errors.GlanceWSGIError:
+    """The error for a Keystone that gives no usable answer."""
+    return errors.KeystoneUnreachable(
+        f'Keystone at {url} gives no usable answer: {error}.',
+        'Start it, or give --keystone its URL, which ends in /v3.',
+    )
+
+
+def check_answers(url: str) -> None:
+    """Ask Keystone for its version document.
+
+    :raises errors.KeystoneUnreachable: it is not there, or not a Keystone
+    """
+    try:
+        answer = session.Session(timeout=TIMEOUT).get(url)
+        version = answer.json()['version']['id']
+    except exceptions.ClientException as error:
+        raise unreachable(url, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreachable(
+            url, ValueError('it is not the Identity v3 API')
+        ) from error
+    if not str(version).startswith('v3'):
+        raise unreachable(url, ValueError(f'it speaks {version}, not v3'))
+
+

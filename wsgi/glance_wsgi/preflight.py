@@ -1,0 +1,211 @@
+"""What is checked before anything is changed."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import psutil
+
+from glance_wsgi import db
+from glance_wsgi import errors
+from glance_wsgi import keystone
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi import upstream
+from glance_wsgi.deployment import Deployment
+
+STORE_KINDS = ('file', 'http')
+RESERVED = 'os_glance_'
+
+FREE_SPACE = 1024**3
+"""Bytes that must be free: one small image in staging and in two stores."""
+
+
+def check(deployment: Deployment, server: servers.Server) -> None:
+    """All checks, the cheap ones first; changes nothing.
+
+    :raises errors.GlanceWSGIError: the first thing that is wrong
+    """
+    check_versions(deployment)
+    server.version()
+    check_stores(deployment)
+    check_state_dir(deployment)
+    check_python(deployment)
+    check_ports(deployment, server)
+    check_database(deployment)
+    if not deployment.embedded_keystone:
+        keystone.check_answers(deployment.keystone_url)
+
+
+def check_versions(deployment: Deployment) -> None:
+    """The installed Glance is supported, and fits to what is there."""
+    found = upstream.version()
+    marker = deployment.marker
+    if marker is None or marker.get('complete') or not marker.get('glance'):
+        return
+    if _series(marker['glance']) != _series(found):
+        raise errors.StateForeign(
+            f'{deployment.state.path} was left half-written with Glance '
+            f'{marker["glance"]}; this is Glance {found}.',
+            'Finish it with that version, or remove it with "glance-wsgi '
+            'down --purge".',
+        )
+
+
+def _series(version: str) -> int:
+    return int(version.split('.')[0])
+
+
+def check_stores(deployment: Deployment) -> None:
+    """Each store is of a kind that we can set up."""
+    stores = deployment.conf.deployment.stores
+    for name, kind in stores.items():
+        if kind not in STORE_KINDS:
+            raise errors.StoreUnknown(
+                f'The store "{name}" is of the unknown kind "{kind}".',
+                f'--stores knows the kinds {", ".join(STORE_KINDS)}.',
+            )
+        if name.startswith(RESERVED) or not name.replace('_', '').isalnum():
+            raise errors.StoreUnknown(
+                f'"{name}" can\'t be the name of a store.',
+                'Use letters, digits and underscores, and do not begin with '
+                f'"{RESERVED}", which Glance keeps for itself.',
+            )
+    if 'file' not in stores.values() or next(iter(stores.values())) != 'file':
+        raise errors.StoreUnknown(
+            'The first store, which is the default one, is not of the kind '
+            '"file", so no image could be uploaded.',
+            'Put a file store first: --stores fast:file,web:http.',
+        )
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def check_state_dir(deployment: Deployment) -> None:
+    """It can be written, the service user reaches it, the disk has room."""
+    path = deployment.state.path
+    place = _existing(path)
+    if not place.is_dir():
+        raise state.not_writable(path, f'{place} is not a directory')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise state.not_writable(path, f'no right to write to {place}')
+    if deployment.marker is None and path.is_dir():
+        foreign = sorted(
+            entry.name
+            for entry in path.iterdir()
+            if entry.name not in ('.lock', 'etc')
+        )
+        if foreign and not (path / '.lock').exists():
+            raise errors.StateForeign(
+                f'{path} is not empty and not a deployment (it has '
+                f'{foreign[0]}).',
+                'Choose an empty or new --state-dir.',
+            )
+    for folder in reversed((place, *place.parents)):
+        if not _may_enter(folder, deployment.user.owner):
+            raise errors.StateNotReachable(
+                f'The user {deployment.user.name}, who runs the services, '
+                f'may not enter {folder}.',
+                'Choose a --state-dir outside of it, such as '
+                '/var/lib/glance-wsgi.',
+            )
+    free = shutil.disk_usage(place).free
+    if free < FREE_SPACE:
+        raise errors.DiskFull(
+            f'Only {free >> 20} MiB are free where {path} is; at least '
+            f'{FREE_SPACE >> 20} MiB are needed.',
+            'Make room, or choose a --state-dir on another disk.',
+        )
+
+
+def _may_enter(folder: pathlib.Path, owner: state.Owner | None) -> bool:
+    # As another user, or one that is yet to be made: its rights are those of
+    # "others". As ourselves: the system knows.
+    if owner == state.Owner.myself():
+        return os.access(folder, os.X_OK)
+    facts = folder.stat()
+    if owner is not None and facts.st_uid == owner.uid:
+        return bool(facts.st_mode & 0o100)
+    if owner is not None and facts.st_gid == owner.gid:
+        return bool(facts.st_mode & 0o010)
+    return bool(facts.st_mode & 0o001)
+
+
+def check_python(deployment: Deployment) -> None:
+    """The service user can run our Python and import this package.
+
+    A Python under a home with mode 0700 is the usual cause when it can't.
+    """
+    user = deployment.user.popen_arguments()
+    if os.geteuid() == 0 and not user:
+        user = {'user': 65534, 'group': 65534, 'extra_groups': []}  # nobody
+    try:
+        result = subprocess.run(
+            [deployment.python, '-c', 'import glance_wsgi.app, glance'],
+            cwd='/',
+            env={},
+            capture_output=True,
+            text=True,
+            **user,
+        )
+        said = result.stderr.strip().splitlines()
+        if result.returncode == 0:
+            return
+        cause = said[-1] if said else f'exit code {result.returncode}'
+    except OSError as error:
+        cause = str(error)
+    raise errors.PythonNotReadable(
+        f'The user {deployment.user.name}, who runs the services, can\'t run '
+        f'{deployment.python}: {cause}.',
+        'Make the virtualenv where everybody may read, from a Python that '
+        'everybody may read (not one in a home with mode 0700): for example '
+        '"/usr/bin/python3 -m venv /opt/glance-wsgi/venv".',
+    )
+
+
+def check_ports(deployment: Deployment, server: servers.Server) -> None:
+    """The addresses are free, or ours already."""
+    # Computed for their errors: addresses that clients can't be told.
+    deployment.endpoint, deployment.keystone_url
+    wanted = {'--listen': deployment.listen}
+    if deployment.embedded_keystone:
+        wanted['--keystone-listen'] = deployment.keystone_listen
+    ours = {
+        (connection.laddr.ip, connection.laddr.port)
+        for _, process in server.processes()
+        for connection in process.net_connections('inet')
+        if connection.status == psutil.CONN_LISTEN
+    }
+    for option, address in wanted.items():
+        if (address.host, address.port) not in ours:
+            address.check_free(option)
+    if len({address.port for address in wanted.values()}) < len(wanted):
+        raise errors.PortInUse(
+            f'Glance and Keystone would both listen on port '
+            f'{deployment.listen.port}.',
+            'Give --keystone-listen another port.',
+        )
+
+
+def check_database(deployment: Deployment) -> None:
+    """It answers, and the installed Glance knows its revision."""
+    found = db.current_revisions(deployment.database)
+    if found and not known_current(deployment, found):
+        db.is_current(deployment.database)
+
+
+def known_current(deployment: Deployment, found: tuple[str, ...]) -> bool:
+    """Whether we left the database at this revision with this very Glance.
+
+    Asking Glance's own migrations takes a second; this takes nothing.
+    """
+    marker = deployment.marker or {}
+    return (
+        marker.get('glance') == upstream.version()
+        and tuple(marker.get('database_revision') or ()) == found
+    )

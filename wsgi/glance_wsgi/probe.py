@@ -1,0 +1,86 @@
+"""Asking the deployment whether it serves."""
+
+import time
+from collections.abc import Callable
+
+import requests
+from keystoneauth1 import exceptions
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
+from glance_wsgi import errors
+from glance_wsgi import keystone
+from glance_wsgi.deployment import Deployment
+
+READY_TIMEOUT = 60.0  # seconds
+INTERVAL = 0.1  # seconds between two questions
+
+
+def health(url: str, timeout: float = 5.0) -> str:
+    """What a health check's URL answers, in a word or two.
+
+    "OK" when it is 200; else the status and reason, or why nothing came.
+
+    :param timeout: seconds
+    """
+    try:
+        answer = requests.get(url, timeout=timeout)
+    except requests.ConnectionError:
+        return 'no answer'
+    except requests.Timeout:
+        return f'no answer in {timeout:.0f} s'
+    if answer.status_code == 200:
+        return 'OK'
+    return f'{answer.status_code} {answer.reason}'
+
+
+def wait_until(
+    ready: Callable[[], bool],
+    complaint: Callable[[], str | None],
+    what: str,
+    where: str,
+    timeout: float = READY_TIMEOUT,
+) -> None:
+    """Ask until `ready` says yes.
+
+    :param complaint: asked in between; what it says ends the waiting
+    :param what: the name of what is waited for
+    :param where: where the person finds its log
+    :param timeout: seconds
+    :raises errors.NotReady: it complained, or the time is over
+    """
+    deadline = time.monotonic() + timeout
+    while not ready():
+        said = complaint()
+        if said:
+            raise errors.NotReady(
+                f'{what} can\'t start: {said}.',
+                f'Correct that and run "glance-wsgi up" again; the log is '
+                f'{where}.',
+            )
+        if time.monotonic() > deadline:
+            raise errors.NotReady(
+                f'{what} does not answer after {timeout:.0f} s.',
+                f'See {where}.',
+            )
+        time.sleep(INTERVAL)
+
+
+def list_images(deployment: Deployment) -> None:
+    """List one image with a token, as a client does.
+
+    It shows at once that the API, Keystone and the database work together.
+
+    :raises errors.NotReady: it was refused
+    """
+    auth = v3.Password(**keystone.account(deployment))
+    asking = session.Session(auth=auth, timeout=30)
+    url = f'{deployment.local_endpoint}/v2/images?limit=1'
+    try:
+        asking.get(url)
+    except exceptions.ClientException as error:
+        log = deployment.state.log / 'glance-api.log'
+        raise errors.NotReady(
+            f'The Images API refuses a list of images: {error}.',
+            f'See {log}.',
+        ) from error

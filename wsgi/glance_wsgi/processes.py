@@ -1,0 +1,52 @@
+"""Finding exactly the processes that we started, and ending them.
+
+A process is never found by its name or its port. The server writes its pid
+file right after it has started, so a process that began after the file was
+written has inherited the number from one that is gone; and one of another
+user is not ours either, whatever the file says.
+"""
+
+import pathlib
+
+import psutil
+
+CLOCK_SLACK = 2.0
+"""Seconds by which the times of files and of processes may differ."""
+
+
+def from_pidfile(path: pathlib.Path, uid: int) -> psutil.Process | None:
+    """The process that wrote the pid file; None if it is gone.
+
+    :param uid: the user that it must run as
+    """
+    try:
+        written = path.stat().st_mtime
+        process = psutil.Process(int(path.read_text()))
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            if process.uids().real != uid:
+                return None
+            if process.create_time() > written + CLOCK_SLACK:
+                return None
+            return process
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all its descendants."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """End processes at once; psutil refuses where the pid is another's now."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(processes, timeout=5)

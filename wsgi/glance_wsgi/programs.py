@@ -1,0 +1,147 @@
+"""Running other programs as the service user, with nothing secret in argv."""
+
+import dataclasses
+import os
+import pathlib
+import pwd
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glance_wsgi import errors
+from glance_wsgi import platforms
+from glance_wsgi import state
+
+SERVICE_USER = 'glance-wsgi'
+
+# What the programs that we run inherit from us: where certificates are and
+# how to reach the outside, but none of the caller's credentials.
+INHERITED = (
+    'CURL_CA_BUNDLE',
+    'HTTPS_PROXY',
+    'HTTP_PROXY',
+    'LANG',
+    'NO_PROXY',
+    'REQUESTS_CA_BUNDLE',
+    'SSL_CERT_DIR',
+    'SSL_CERT_FILE',
+    'TZ',
+    'http_proxy',
+    'https_proxy',
+    'no_proxy',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceUser:
+    """Whom the services run as: never root.
+
+    :param name: its login name
+    :param owner: its numeric user and group; None where it does not exist
+    """
+
+    name: str
+    owner: state.Owner | None
+
+    @classmethod
+    def find(cls) -> 'ServiceUser':
+        """As root the system user, otherwise the user who runs us."""
+        if os.geteuid():
+            me = state.Owner.myself()
+            return cls(pwd.getpwuid(me.uid).pw_name, me)
+        try:
+            entry = pwd.getpwnam(SERVICE_USER)
+        except KeyError:
+            return cls(SERVICE_USER, None)
+        return cls(SERVICE_USER, state.Owner(entry.pw_uid, entry.pw_gid))
+
+    def make(self) -> 'ServiceUser':
+        """Itself, or the same after making the system user.
+
+        :raises errors.UserNotMade: the system refuses
+        """
+        if self.owner is not None:
+            return self
+        command = platforms.current().add_user_command(self.name)
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            detail = getattr(error, 'stderr', '') or str(error)
+            raise errors.UserNotMade(
+                f'The system user {self.name} could not be made: {detail}.',
+                f'Make it yourself ("{" ".join(command)}"), then try again.',
+            ) from error
+        return self.find()
+
+    def popen_arguments(self) -> dict[str, Any]:
+        """What subprocess needs to run something as this user."""
+        if os.geteuid() or self.owner is None:
+            return {}
+        return {
+            'user': self.owner.uid,
+            'group': self.owner.gid,
+            'extra_groups': [],
+        }
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A small environment for the programs that we run."""
+    path = f'{pathlib.Path(sys.prefix, "bin")}:{os.defpath}'
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {'PATH': path, 'HOME': '/nonexistent', **kept, **(extra or {})}
+
+
+def program(name: str) -> pathlib.Path:
+    """A program of the virtualenv that we run in."""
+    return pathlib.Path(sys.prefix, 'bin', name)
+
+
+# The last line of a traceback, whatever the logger wrote before it.
+_EXCEPTION = re.compile(r'(?:^|\s)((?:\w+\.)*\w+(?:Error|Exception|Failure): .+)')
+
+
+def complaint(output: str) -> str:
+    """What a program complained of: its last exception, or its last line."""
+    found = _EXCEPTION.findall(output)
+    lines = output.split('\n') if not found else found
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1].rstrip('.') if said else ''
+
+
+def _open_own(path: str, flags: int) -> int:
+    # The service user owns the directory: never follow a link it laid there.
+    return os.open(path, flags | os.O_NOFOLLOW, mode=0o600)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    user: ServiceUser,
+    log: pathlib.Path,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program to its end, its output added to `log`.
+
+    :raises errors.StepFailed: it ended with another code than 0
+    """
+    result = subprocess.run(
+        [str(word) for word in argv],
+        cwd='/',
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+        umask=0o077,
+        **user.popen_arguments(),
+    )
+    with open(log, 'a', opener=_open_own) as file:
+        file.write(f'$ {" ".join(map(str, argv))}\n{result.stdout}')
+    if result.returncode:
+        said = complaint(result.stdout) or f'exit code {result.returncode}'
+        raise errors.StepFailed(
+            f'{pathlib.Path(argv[0]).name} failed: {said}.',
+            f'All of its output is in {log}.',
+        )

@@ -1,0 +1,90 @@
+"""The one renderer: templates of httpd/ in, configuration files out."""
+
+import dataclasses
+import importlib.metadata
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+from glance_wsgi import errors
+from glance_wsgi import state
+
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file to be rendered.
+
+    :param template: the name of a template in httpd/
+    :param owner: who owns the file
+    :param mode: its rights; one with secrets needs 0600
+    """
+
+    path: pathlib.Path
+    template: str
+    variables: Mapping[str, Any]
+    owner: state.Owner
+    mode: int = 0o644
+
+    def write(self) -> bool:
+        """Write it if it is missing or was another one; True if so.
+
+        :raises errors.TemplateIncomplete: a variable is missing
+        """
+        text = render(self.template, self.variables)
+        return state.write_file(self.path, text, self.owner, self.mode)
+
+
+def template_directory() -> pathlib.Path:
+    """Where the templates are.
+
+    In a checkout (an editable install) they are its httpd/; a wheel puts them
+    into share/glance-wsgi/httpd of the environment that it is installed to.
+
+    :raises errors.TemplateIncomplete: they were not installed
+    """
+    checkout = _PACKAGE.parent.parent / 'httpd'
+    if checkout.is_dir() and (checkout.parent / 'setup.cfg').is_file():
+        return checkout
+    for file in importlib.metadata.files('glance-wsgi') or ():
+        if file.parts[-3:-1] == ('glance-wsgi', 'httpd'):
+            return pathlib.Path(str(file.locate())).resolve().parent
+    raise errors.TemplateIncomplete(
+        'The templates of glance-wsgi are not installed.',
+        'Install glance-wsgi again from its wheel.',
+    )
+
+
+def environment() -> jinja2.Environment:
+    """The Jinja2 environment that all templates are rendered in."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_directory()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Configuration files are no markup: nothing has to be escaped.
+        autoescape=False,
+    )
+    # oslo.config takes $name for a reference to another option.
+    made.filters['oslo'] = lambda value: str(value).replace('$', '$$')
+    # uWSGI takes %c for one of its magic variables.
+    made.filters['uwsgi'] = lambda value: str(value).replace('%', '%%')
+    return made
+
+
+def render(template: str, variables: Mapping[str, Any]) -> str:
+    """Fill a template of httpd/.
+
+    :raises errors.TemplateIncomplete: it needs a variable that is missing
+    """
+    try:
+        return environment().get_template(template).render(variables)
+    except jinja2.UndefinedError as error:
+        raise errors.TemplateIncomplete(
+            f'The template {template} can\'t be filled: {error.message}.',
+            'Give it a value; doc/source/templates.rst lists all variables.',
+        ) from error

@@ -1,0 +1,219 @@
+"""What ``up`` does, as an ordered list of steps.
+
+A step looks first whether its work is done already, so ``up`` can be run
+again at any time: after success it changes nothing, after an interruption it
+goes on, after a crash it repairs.
+"""
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Callable
+
+import yaml
+
+from glance_wsgi import applications
+from glance_wsgi import db
+from glance_wsgi import keystone
+from glance_wsgi import preflight
+from glance_wsgi import probe
+from glance_wsgi import programs
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi import upstream
+from glance_wsgi.deployment import Deployment
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of ``up``.
+
+    :param name: what the person sees
+    :param work: does it; True if it changed anything
+    """
+
+    name: str
+    work: Callable[[], bool]
+
+
+class Up:
+    """The steps for one deployment."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.state = deployment.state
+        self.server = servers.load(deployment)
+
+    def steps(self) -> list[Step]:
+        """All of them in their order, after `check`."""
+        keystone_steps = [
+            Step('keystone keys', self.keystone_keys),
+            Step('keystone database', self.keystone_database),
+            Step('keystone bootstrap', self.keystone_bootstrap),
+        ]
+        return [
+            Step('state directory', self.state_directory),
+            Step('secrets', self.secrets),
+            Step('configuration', self.configuration),
+            Step('db sync', self.db_sync),
+            Step('metadefs', self.metadefs),
+            *(keystone_steps if self.deployment.embedded_keystone else ()),
+            Step('start', self.start),
+            Step('service and endpoints', self.register),
+            Step('ready', self.ready),
+        ]
+
+    def check(self) -> bool:
+        """Refuse what can't work, before anything is changed."""
+        preflight.check(self.deployment, self.server)
+        return False
+
+    def state_directory(self) -> bool:
+        """The service user, the directories, and the marker."""
+        made = self.deployment.user.owner is None
+        self.deployment.user = self.deployment.user.make()
+        service = applications.service(self.deployment)
+        changed = self.state.make(service)
+        if self.deployment.marker is None:
+            self._remember(complete=False)
+        data = self.state.data
+        stores = self.deployment.file_stores.values()
+        for path in (data / 'staging', data / 'tasks', *stores):
+            changed |= state.make_directory(path, service, 0o700)
+        return made or changed
+
+    def _remember(self, **facts: object) -> None:
+        known = self.deployment.marker or {}
+        self.deployment.marker = {
+            **known,
+            'glance_wsgi': importlib.metadata.version('glance-wsgi'),
+            'glance': upstream.version(),
+            **facts,
+        }
+        self.state.write_marker(self.deployment.marker)
+
+    def _remembers(self, **facts: object) -> bool:
+        marker = self.deployment.marker or {}
+        return all(marker.get(name) == fact for name, fact in facts.items())
+
+    def secrets(self) -> bool:
+        """The passwords, made once."""
+        there = self.state.secrets.exists()
+        return bool(self.deployment.passwords) and not there
+
+    def configuration(self) -> bool:
+        """Every file that the applications and the server read."""
+        me = state.Owner.myself()
+        options = self.deployment.options_text()
+        changed = state.write_file(self.state.options, options, me)
+        wanted = applications.of(self.deployment)
+        for application in wanted:
+            for file in application.files:
+                changed |= file.write()
+        # The server's files after the applications': they tell by a digest
+        # that those have changed.
+        for file in self.server.files(wanted):
+            changed |= file.write()
+        clouds = yaml.safe_dump(
+            keystone.clouds(self.deployment), sort_keys=False
+        )
+        return changed | state.write_file(self.state.clouds, clouds, me)
+
+    def db_sync(self) -> bool:
+        """Glance's tables, brought to the installed Glance's revision."""
+        url = self.deployment.database
+        found = db.current_revisions(url)
+        if found and preflight.known_current(self.deployment, found):
+            return False
+        changed = not found or not db.is_current(url)
+        if changed:
+            self._glance_manage('db', 'sync')
+            db.prepare_sqlite(url)
+        self._remember(database_revision=list(db.current_revisions(url)))
+        if not found:
+            self._remember(metadefs=None)
+        return changed
+
+    def _glance_manage(self, *words: str) -> None:
+        config = applications.glance_conf(self.deployment)
+        programs.run(
+            [
+                programs.program('glance-manage'),
+                '--config-file',
+                config,
+                *words,
+            ],
+            self.deployment.user,
+            self.state.log / 'deploy.log',
+        )
+
+    def metadefs(self) -> bool:
+        """The metadata definitions that Glance ships."""
+        if self._remembers(metadefs=upstream.version()):
+            return False
+        place = upstream.shipped('metadefs')
+        self._glance_manage('db', 'load_metadefs', str(place))
+        self._remember(metadefs=upstream.version())
+        return True
+
+    def keystone_keys(self) -> bool:
+        """The keys that tokens and credentials are encrypted with."""
+        return keystone.make_keys(self.deployment)
+
+    def keystone_database(self) -> bool:
+        """Keystone's tables."""
+        version = importlib.metadata.version('keystone')
+        file = keystone.database_file(self.deployment)
+        if file.exists() and self._remembers(keystone=version):
+            return False
+        self._remember(keystone_bootstrap=None)
+        keystone.set_up_database(self.deployment)
+        db.prepare_sqlite(f'sqlite:///{file}')
+        self._remember(keystone=version)
+        return True
+
+    def keystone_bootstrap(self) -> bool:
+        """Keystone's administrator and its own endpoints."""
+        facts = [
+            self.deployment.keystone_url,
+            self.deployment.conf.deployment.region,
+        ]
+        if self._remembers(keystone_bootstrap=facts):
+            return False
+        keystone.bootstrap(self.deployment)
+        self._remember(keystone_bootstrap=facts)
+        return True
+
+    def start(self) -> bool:
+        """Start what does not run, and wait for Keystone."""
+        wanted = applications.of(self.deployment)
+        changed = self.server.start(wanted)
+        for application in wanted[:-1]:
+            self._wait_for(application)
+        return changed
+
+    def _wait_for(self, application: applications.Application) -> None:
+        probe.wait_until(
+            ready=lambda: (
+                self.server.settled(application)
+                and probe.health(application.health) == 'OK'
+            ),
+            complaint=lambda: self.server.complaint(application),
+            what=application.name,
+            where=str(self.server.log(application)),
+        )
+
+    def register(self) -> bool:
+        """Glance's user, service and endpoints in Keystone."""
+        if keystone.is_registered(self.deployment):
+            return False
+        keystone.register(self.deployment)
+        return True
+
+    def ready(self) -> bool:
+        """Wait until the API answers, then until it accepts a token."""
+        for application in applications.of(self.deployment):
+            self._wait_for(application)
+        probe.list_images(self.deployment)
+        if not self._remembers(complete=True):
+            self._remember(complete=True)
+        return False
