@@ -8,7 +8,9 @@ import socket
 
 from glance_wsgi import errors
 
-_SPLIT = re.compile(r'(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>\d+)')
+_SPLIT = re.compile(
+    r'(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>\d+)'
+)
 
 
 @dataclasses.dataclass(frozen=True)

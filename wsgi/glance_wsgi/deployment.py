@@ -67,7 +67,9 @@ class Deployment:
                     conf[group][opt.dest]
         except (cfg.Error, ValueError) as error:
             raise errors.BadOption(
-                f'The configuration can\'t be used: {error}.'.replace('..', '.'),
+                f"The configuration can't be used: {error}.".replace(
+                    '..', '.'
+                ),
                 'Correct it; "glance-wsgi help up" describes every option.',
             ) from error
         return conf
@@ -86,9 +88,7 @@ class Deployment:
     @cached_property
     def listen(self) -> addresses.Address:
         """Where the Images API listens."""
-        return addresses.Address.parse(
-            self.conf.deployment.listen, '--listen'
-        )
+        return addresses.Address.parse(self.conf.deployment.listen, '--listen')
 
     @cached_property
     def keystone_listen(self) -> addresses.Address:

@@ -4,7 +4,9 @@ https://docs.openstack.org/keystone/latest/cli/index.html
 https://docs.openstack.org/api-ref/identity/v3/
 """
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from keystoneauth1 import exceptions
@@ -13,7 +15,8 @@ from keystoneauth1.identity import v3
 
 from glance_wsgi import errors
 from glance_wsgi import programs
-from glance_wsgi.deployment import CLOUD, Deployment
+from glance_wsgi.deployment import CLOUD
+from glance_wsgi.deployment import Deployment
 
 SERVICE = 'image'
 SERVICE_USER = 'glance'
@@ -81,9 +84,7 @@ def bootstrap(deployment: Deployment) -> None:
         f'--bootstrap-public-url={url}',
         f'--bootstrap-internal-url={url}',
         f'--bootstrap-admin-url={url}',
-        env={
-            'OS_BOOTSTRAP_PASSWORD': deployment.passwords['admin_password']
-        },
+        env={'OS_BOOTSTRAP_PASSWORD': deployment.passwords['admin_password']},
     )
 
 
@@ -157,7 +158,7 @@ def register(deployment: Deployment) -> None:
 
     :raises errors.KeystoneRefused: the administrator is not accepted
     """
-    try:
+    with _explained(deployment):
         identity = _administrator(deployment)
         project = identity.find_project(
             SERVICE_PROJECT, domain_id=DOMAIN
@@ -168,6 +169,21 @@ def register(deployment: Deployment) -> None:
         )
         for interface in INTERFACES:
             _register_endpoint(deployment, identity, service, interface)
+
+
+def check_administrator(deployment: Deployment) -> None:
+    """Log in as the administrator who is to register Glance.
+
+    :raises errors.KeystoneRefused: there is none, or it is not accepted
+    """
+    with _explained(deployment):
+        _administrator(deployment)
+
+
+@contextlib.contextmanager
+def _explained(deployment: Deployment) -> Iterator[None]:
+    try:
+        yield
     except (
         exceptions.Unauthorized,
         exceptions.Forbidden,
@@ -179,7 +195,7 @@ def register(deployment: Deployment) -> None:
             f'Glance: {error}.',
             'Give an administrator in the environment (OS_CLOUD, or '
             'OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and so on).',
-            'Later steps were not begun.',
+            'Glance is not registered.',
         ) from error
     except exceptions.ClientException as error:
         raise unreachable(deployment.keystone_url, error) from error
@@ -269,5 +285,3 @@ def check_answers(url: str) -> None:
         ) from error
     if not str(version).startswith('v3'):
         raise unreachable(url, ValueError(f'it speaks {version}, not v3'))
-
-

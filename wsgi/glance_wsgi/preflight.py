@@ -35,7 +35,7 @@ def check(deployment: Deployment, server: servers.Server) -> None:
     check_ports(deployment, server)
     check_database(deployment)
     if not deployment.embedded_keystone:
-        keystone.check_answers(deployment.keystone_url)
+        check_keystone(deployment)
 
 
 def check_versions(deployment: Deployment) -> None:
@@ -160,7 +160,7 @@ def check_python(deployment: Deployment) -> None:
     except OSError as error:
         cause = str(error)
     raise errors.PythonNotReadable(
-        f'The user {deployment.user.name}, who runs the services, can\'t run '
+        f"The user {deployment.user.name}, who runs the services, can't run "
         f'{deployment.python}: {cause}.',
         'Make the virtualenv where everybody may read, from a Python that '
         'everybody may read (not one in a home with mode 0700): for example '
@@ -171,7 +171,7 @@ def check_python(deployment: Deployment) -> None:
 def check_ports(deployment: Deployment, server: servers.Server) -> None:
     """The addresses are free, or ours already."""
     # Computed for their errors: addresses that clients can't be told.
-    deployment.endpoint, deployment.keystone_url
+    _ = deployment.endpoint, deployment.keystone_url
     wanted = {'--listen': deployment.listen}
     if deployment.embedded_keystone:
         wanted['--keystone-listen'] = deployment.keystone_listen
@@ -197,6 +197,14 @@ def check_database(deployment: Deployment) -> None:
     found = db.current_revisions(deployment.database)
     if found and not known_current(deployment, found):
         db.is_current(deployment.database)
+
+
+def check_keystone(deployment: Deployment) -> None:
+    """It answers, and accepts whom it has to before Glance is registered."""
+    keystone.check_answers(deployment.keystone_url)
+    begun = deployment.state.secrets.exists()
+    if not (begun and keystone.is_registered(deployment)):
+        keystone.check_administrator(deployment)
 
 
 def known_current(deployment: Deployment, found: tuple[str, ...]) -> bool:

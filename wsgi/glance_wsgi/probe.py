@@ -54,7 +54,7 @@ def wait_until(
         said = complaint()
         if said:
             raise errors.NotReady(
-                f'{what} can\'t start: {said}.',
+                f"{what} can't start: {said}.",
                 f'Correct that and run "glance-wsgi up" again; the log is '
                 f'{where}.',
             )

@@ -6,9 +6,13 @@ written has inherited the number from one that is gone; and one of another
 user is not ours either, whatever the file says.
 """
 
+import contextlib
 import pathlib
+import time
 
 import psutil
+
+INTERVAL = 0.05  # seconds between two looks
 
 CLOCK_SLACK = 2.0
 """Seconds by which the times of files and of processes may differ."""
@@ -42,11 +46,36 @@ def family(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one that only waits to be reaped does not."""
+    try:
+        return bool(
+            process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait(
+    processes: list[psutil.Process], timeout: float
+) -> list[psutil.Process]:
+    """Wait until processes have ended; those that have not.
+
+    psutil's own wait would also wait until somebody reaps them.
+
+    :param timeout: seconds
+    """
+    deadline = time.monotonic() + timeout
+    while left := [process for process in processes if alive(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(INTERVAL)
+    return left
+
+
 def kill(processes: list[psutil.Process]) -> None:
     """End processes at once; psutil refuses where the pid is another's now."""
     for process in processes:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            pass
-    psutil.wait_procs(processes, timeout=5)
+    wait(processes, timeout=5)

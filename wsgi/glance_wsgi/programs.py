@@ -99,13 +99,15 @@ def program(name: str) -> pathlib.Path:
 
 
 # The last line of a traceback, whatever the logger wrote before it.
-_EXCEPTION = re.compile(r'(?:^|\s)((?:\w+\.)*\w+(?:Error|Exception|Failure): .+)')
+_EXCEPTION = re.compile(
+    r'(?:^|\s)((?:\w+\.)*\w+(?:Error|Exception|Failure): .+)'
+)
 
 
 def complaint(output: str) -> str:
     """What a program complained of: its last exception, or its last line."""
     found = _EXCEPTION.findall(output)
-    lines = output.split('\n') if not found else found
+    lines = found or output.splitlines()
     said = [line.strip() for line in lines if line.strip()]
     return said[-1].rstrip('.') if said else ''
 

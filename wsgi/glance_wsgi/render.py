@@ -67,7 +67,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         # Configuration files are no markup: nothing has to be escaped.
-        autoescape=False,
+        autoescape=False,  # noqa: S701
     )
     # oslo.config takes $name for a reference to another option.
     made.filters['oslo'] = lambda value: str(value).replace('$', '$$')
@@ -85,6 +85,6 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
         return environment().get_template(template).render(variables)
     except jinja2.UndefinedError as error:
         raise errors.TemplateIncomplete(
-            f'The template {template} can\'t be filled: {error.message}.',
+            f"The template {template} can't be filled: {error.message}.",
             'Give it a value; doc/source/templates.rst lists all variables.',
         ) from error

@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -70,7 +71,7 @@ class StateDir:
         )
 
     def service_directories(self) -> tuple[pathlib.Path, ...]:
-        """The directories that the service writes to."""
+        """The directories that the service writes to, closed to others."""
         return (
             self.fernet_keys,
             self.credential_keys,
@@ -92,7 +93,7 @@ class StateDir:
             for path in self.directories():
                 changed |= make_directory(path, Owner.myself())
             for path in self.service_directories():
-                changed |= make_directory(path, service)
+                changed |= make_directory(path, service, 0o700)
         except OSError as error:
             raise not_writable(self.path, error) from error
         return changed
@@ -146,6 +147,23 @@ class StateDir:
             text = json.dumps(known, indent=2) + '\n'
             write_file(self.secrets, text, Owner.myself())
         return known
+
+    def purge(self) -> None:
+        """Remove everything; the top directory too, if it can be.
+
+        :raises errors.StateNotWritable: the system refuses
+        """
+        try:
+            for entry in self.path.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        except OSError as error:
+            raise not_writable(self.path, error) from error
+        # A mount point stays, and so does one in a directory of another's.
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

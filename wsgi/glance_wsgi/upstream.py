@@ -4,6 +4,7 @@ Nothing here imports Glance: its option set is global and its import takes a
 second, and neither is wanted where only a fact is.
 """
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import pathlib
@@ -37,6 +38,19 @@ def version() -> str:
             action,
         )
     return found
+
+
+def fingerprint() -> str:
+    """Changes whenever the installed code of the applications does.
+
+    It is made of the lists of files, with their digests, that pip keeps of
+    each installed distribution (PEP 376, RECORD).
+    """
+    digest = hashlib.sha256()
+    for name in ('glance-wsgi', 'glance', 'keystone'):
+        record = importlib.metadata.distribution(name).read_text('RECORD')
+        digest.update((record or '').encode())
+    return digest.hexdigest()
 
 
 def shipped(name: str) -> pathlib.Path:

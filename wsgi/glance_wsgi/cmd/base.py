@@ -10,7 +10,8 @@ from oslo_config import cfg
 
 from glance_wsgi import conf
 from glance_wsgi import errors
-from glance_wsgi.deployment import Deployment, default_state_dir
+from glance_wsgi.deployment import Deployment
+from glance_wsgi.deployment import default_state_dir
 
 
 class Verb(command.Command):

@@ -1,7 +1,6 @@
 """``glance-wsgi down``: stop exactly what ``up`` started."""
 
 import argparse
-import shutil
 
 from glance_wsgi import servers
 from glance_wsgi.cmd import base
@@ -43,7 +42,7 @@ class Down(base.Verb):
         with deployment.state.lock():
             stopped = servers.load(deployment).stop(timeout)
             if parsed_args.purge:
-                shutil.rmtree(deployment.state.path)
+                deployment.state.purge()
         print(
             f'Stopped {len(stopped)} processes.'
             if stopped

@@ -52,9 +52,7 @@ class Status(base.Verb, show.ShowOne):
             'serving': self.serving,
             'endpoint': deployment.endpoint,
             'keystone': deployment.keystone_url,
-            **{
-                f'{name} health': health for name, health in healths.items()
-            },
+            **{f'{name} health': health for name, health in healths.items()},
             'glance': upstream.version(),
             'server': f'{server.name} {server.version()}',
             'database revision': ', '.join(_revisions(deployment)) or 'none',

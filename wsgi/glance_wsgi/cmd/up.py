@@ -5,7 +5,8 @@ import time
 
 from glance_wsgi import steps
 from glance_wsgi.cmd import base
-from glance_wsgi.deployment import CLOUD, Deployment
+from glance_wsgi.deployment import CLOUD
+from glance_wsgi.deployment import Deployment
 
 
 class Up(base.Verb):
@@ -66,7 +67,6 @@ class Up(base.Verb):
 def summary(deployment: Deployment) -> str:
     """What the person needs to know now: where things are, what to try."""
     clouds = deployment.state.clouds
-    cloud = f'openstack --os-cloud {CLOUD}'
     return '\n'.join(
         [
             f'Images API   {deployment.endpoint}',
@@ -75,9 +75,9 @@ def summary(deployment: Deployment) -> str:
             f'Logs         {deployment.state.log}',
             '',
             'Try:',
-            f'  export OS_CLIENT_CONFIG_FILE={clouds} '
-            f'PATH={deployment.python.parent}:$PATH',
-            f'  {cloud} image create --file SOME.iso --disk-format iso first',
-            f'  {cloud} image list',
+            f'  export PATH={deployment.python.parent}:$PATH OS_CLOUD={CLOUD} '
+            f'OS_CLIENT_CONFIG_FILE={clouds}',
+            '  openstack image create --file SOME.iso --disk-format iso first',
+            '  openstack image list',
         ]
     )

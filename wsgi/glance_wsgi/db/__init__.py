@@ -102,7 +102,7 @@ def _explain(
         )
     if url.get_backend_name() == 'sqlite':
         return errors.DatabaseRefused(
-            f'{url.database} can\'t be used as an SQLite file: {error.orig}.',
+            f"{url.database} can't be used as an SQLite file: {error.orig}.",
             'Give another file in --database, or move this one away.',
         )
     return errors.DatabaseUnreachable(

@@ -21,6 +21,7 @@ from glance_wsgi import processes
 from glance_wsgi import programs
 from glance_wsgi import servers
 from glance_wsgi import state
+from glance_wsgi import upstream
 from glance_wsgi.applications import Application
 from glance_wsgi.render import File
 
@@ -70,15 +71,13 @@ class UWSGI(servers.Server):
             )
         except (OSError, subprocess.CalledProcessError) as error:
             raise errors.ServerMissing(
-                f'{self._program} can\'t be run: {error}.',
+                f"{self._program} can't be run: {error}.",
                 'Install uWSGI 2.0.30 or newer from PyPI into this '
                 'virtualenv.',
             ) from error
         return result.stdout.strip()
 
-    def files(
-        self, applications: tuple[Application, ...]
-    ) -> list[File]:
+    def files(self, applications: tuple[Application, ...]) -> list[File]:
         return [
             self._emperor_file(),
             *(self._vassal_file(application) for application in applications),
@@ -105,12 +104,10 @@ class UWSGI(servers.Server):
                 'name': application.name,
                 'module': application.module,
                 'environment': application.environment,
-                'configuration_digest': _digest(application.files),
+                'digest': _digest(application.files),
                 'virtualenv': self.deployment.python.parent.parent,
                 'listen': application.listen,
-                'listen_queue': min(
-                    LISTEN_QUEUE, int(SOMAXCONN.read_text())
-                ),
+                'listen_queue': min(LISTEN_QUEUE, int(SOMAXCONN.read_text())),
                 'processes': application.processes,
                 'threads': application.threads,
                 'pidfile': self._pidfile(application.name),
@@ -160,8 +157,7 @@ class UWSGI(servers.Server):
         # After the Emperor has been killed its vassals end by themselves,
         # but not at once, and until then they hold the port.
         orphans = [process for _, process in self.processes()]
-        _, alive = psutil.wait_procs(orphans, timeout=_ORPHAN_TIMEOUT)
-        processes.kill(alive)
+        processes.kill(processes.wait(orphans, _ORPHAN_TIMEOUT))
 
     def _spawn(self) -> None:
         log = self.deployment.state.log / 'emperor.log'
@@ -211,12 +207,10 @@ class UWSGI(servers.Server):
             return everything
         emperor = self._process('emperor')
         self._ask_to_end(emperor)
-        _, alive = psutil.wait_procs(
-            [process for process in everything if process != emperor],
-            timeout=timeout,
-        )
-        if alive:
-            numbers = ', '.join(str(process.pid) for process in alive)
+        vassals = [process for process in everything if process != emperor]
+        left = processes.wait(vassals, timeout)
+        if left:
+            numbers = ', '.join(str(process.pid) for process in left)
             raise errors.NotStopped(
                 f'Processes {numbers} have not ended in {timeout:.0f} s; '
                 'they still have requests or imports to finish.',
@@ -260,7 +254,7 @@ def _size(file: pathlib.Path) -> int:
 
 
 def _digest(files: tuple[File, ...]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(upstream.fingerprint().encode())
     for file in files:
         digest.update(file.path.read_bytes())
     return digest.hexdigest()
