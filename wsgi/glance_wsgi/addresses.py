@@ -3,13 +3,15 @@
 import dataclasses
 import errno
 import ipaddress
+import os
+import pathlib
 import re
 import socket
 
 from glance_wsgi import errors
 
 _SPLIT = re.compile(
-    r'(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>\d+)'
+    r'(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>\d{1,5})'
 )
 
 
@@ -42,7 +44,7 @@ class Address:
         name = match['v6'] or match['host']
         try:
             found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:
             raise errors.BadAddress(
                 f'The host "{name}" of {option} has no address ({error}).',
                 'Give an address of this machine, for example 127.0.0.1.',
@@ -79,11 +81,24 @@ class Address:
                 probe.listen(1)
             except OSError as error:
                 raise _cannot_bind(self, option, error) from error
+        # We may be root, who may bind everything; the services never are.
+        if self.port < _first_port_for_everybody():
+            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise _cannot_bind(self, option, denied)
 
 
 def bracketed(host: str) -> str:
     """A host as a URL has it: an IPv6 address in brackets."""
     return f'[{host}]' if ':' in host else host
+
+
+def _first_port_for_everybody() -> int:
+    # https://docs.kernel.org/networking/ip-sysctl.html
+    setting = pathlib.Path('/proc/sys/net/ipv4/ip_unprivileged_port_start')
+    try:
+        return int(setting.read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _cannot_bind(
@@ -94,4 +109,7 @@ def _cannot_bind(
     if error.errno == errno.EADDRINUSE:
         kind = errors.PortInUse
         action = f'Stop what listens there, or choose another {option}.'
+    if error.errno == errno.EACCES:
+        first = _first_port_for_everybody()
+        action = f'Give {option} a port from {first} on: lower ones need root.'
     return kind(f"{address} can't be listened on: {error.strerror}.", action)

@@ -108,6 +108,7 @@ def _glance_variables(
         'file_stores': deployment.file_stores,
         'staging': deployment.state.data / 'staging',
         'tasks': deployment.state.data / 'tasks',
+        'locks': deployment.state.run / 'locks',
         'self_url': deployment.local_endpoint,
         'database': deployment.database,
         'paste_file': paste_file,

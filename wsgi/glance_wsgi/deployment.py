@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import sys
 import urllib.parse
 from collections.abc import Mapping
@@ -53,25 +54,18 @@ class Deployment:
         self, config_file: str | None, overrides: Mapping[str, object]
     ) -> cfg.ConfigOpts:
         conf = options.new()
-        files = [str(self.state.options)] if self.marker else []
+        # Without it, "up" was interrupted before it came to write it.
+        saved = self.marker is not None and self.state.options.exists()
+        files = [str(self.state.options)] if saved else []
         if config_file:
             files.append(str(pathlib.Path(config_file).absolute()))
         try:
             conf(args=[], default_config_files=files, default_config_dirs=[])
-            for group, opts in options.list_opts():
-                for opt in opts:
-                    value = overrides.get(opt.dest)
-                    if value is not None:
-                        conf.set_override(opt.dest, _literal(value), group)
-                    # Reading it is what checks a value from a file.
-                    conf[group][opt.dest]
-        except (cfg.Error, ValueError) as error:
-            raise errors.BadOption(
-                f"The configuration can't be used: {error}.".replace(
-                    '..', '.'
-                ),
-                'Correct it; "glance-wsgi help up" describes every option.',
-            ) from error
+        except (cfg.Error, OSError, ValueError) as error:
+            raise _bad_option(f'The file {files[-1]}', error) from error
+        for group, opts in options.list_opts():
+            for opt in opts:
+                _take(conf, group, opt, overrides.get(opt.dest))
         return conf
 
     def options_text(self) -> str:
@@ -82,7 +76,7 @@ class Deployment:
             for opt in opts:
                 value = self.conf[group][opt.dest]
                 if value != opt.default:
-                    lines.append(f'{opt.dest} = {_literal(_text(value))}')
+                    lines.append(f'{opt.dest} = {_text(value)}')
         return '\n'.join(lines) + '\n'
 
     @cached_property
@@ -96,6 +90,15 @@ class Deployment:
         return addresses.Address.parse(
             self.conf.deployment.keystone_listen, '--keystone-listen'
         )
+
+    def hosts(self) -> list[str]:
+        """The hosts of this deployment's own addresses, as URLs have them."""
+        addresses = [self.listen]
+        if self.embedded_keystone:
+            addresses.append(self.keystone_listen)
+        hosts = [address.reachable.host for address in addresses]
+        public = self.conf.deployment.public_host
+        return [*hosts, public] if public else hosts
 
     def _public(self, address: addresses.Address) -> str:
         host = self.conf.deployment.public_host
@@ -129,8 +132,7 @@ class Deployment:
         if self.embedded_keystone:
             return self._public(self.keystone_listen) + '/v3'
         url = str(self.conf.deployment.keystone).rstrip('/')
-        parsed = urllib.parse.urlsplit(url)
-        if parsed.scheme not in ('http', 'https') or not parsed.hostname:
+        if not _is_http(url):
             raise errors.BadOption(
                 f'"{url}" is neither "{EMBEDDED}" nor a URL.',
                 'Give --keystone a URL like https://keystone.example.org/v3.',
@@ -172,13 +174,52 @@ class Deployment:
         return pathlib.Path(sys.prefix, 'bin', 'python')
 
 
+def _take(
+    conf: cfg.ConfigOpts, group: str, opt: cfg.Opt, value: object
+) -> None:
+    name = f'--{opt.name.replace("_", "-")}'
+    shown = '' if value is None or opt.secret else f' "{value}"'
+    try:
+        if re.search(r'[\r\n]', str(value)):
+            raise ValueError('it has a line break, which no file can keep')
+        if value is not None:
+            conf.set_override(opt.dest, _literal(value), group)
+        # Reading it is what checks a value from a file.
+        conf[group][opt.dest]
+    except (cfg.Error, ValueError) as error:
+        raise _bad_option(f'The option {name}{shown}', error) from error
+
+
+def _bad_option(what: str, error: Exception) -> errors.GlanceWSGIError:
+    # oslo.config says where a value comes from by way of an object's repr.
+    why = re.sub(r"LocationInfo\(.*?detail='(.*?)'\)", r'\1', str(error))
+    return errors.BadOption(
+        f"{what} can't be used: {why.rstrip('.')}.",
+        'Correct it; "glance-wsgi help up" describes every option.',
+    )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parsed = urllib.parse.urlsplit(url)
+        return bool(
+            parsed.scheme in ('http', 'https')
+            and parsed.hostname
+            and parsed.port != 0
+        )
+    except ValueError:  # a port that is none, or half an IPv6 address
+        return False
+
+
 def _text(value: object) -> object:
     """A value as oslo.config reads it from a file."""
     if isinstance(value, dict):
         return ','.join(f'{key}:{item}' for key, item in value.items())
-    return value
+    # Quoted, since it takes off one pair of quotes, and blanks outside them.
+    return f'"{_literal(value)}"' if isinstance(value, str) else value
 
 
 def _literal(value: object) -> object:
     """A value whose $ is a $: oslo.config would take it for a reference."""
-    return value.replace('$', '$$') if isinstance(value, str) else value
+    # Not "$$": behind a backslash that would be something else.
+    return value.replace('$', r'\$') if isinstance(value, str) else value

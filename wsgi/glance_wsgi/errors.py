@@ -231,3 +231,4 @@ class TemplateIncomplete(GlanceWSGIError):
     """A template needs a variable that nobody gave."""
 
     code = Exit.TEMPLATE_INCOMPLETE
+    outcome = 'Later steps were not begun.'

@@ -141,7 +141,9 @@ def is_registered(deployment: Deployment) -> bool:
     except (exceptions.Unauthorized, exceptions.NotFound):
         return False
     except exceptions.ClientException as error:
-        raise unreachable(deployment.keystone_url, error) from error
+        raise unreachable(
+            deployment.keystone_url, error, 'Later steps were not begun.'
+        ) from error
     return all(
         catalog.get_urls(
             service_type=SERVICE,
@@ -198,7 +200,9 @@ def _explained(deployment: Deployment) -> Iterator[None]:
             'Glance is not registered.',
         ) from error
     except exceptions.ClientException as error:
-        raise unreachable(deployment.keystone_url, error) from error
+        raise unreachable(
+            deployment.keystone_url, error, 'Later steps were not begun.'
+        ) from error
 
 
 def _administrator(deployment: Deployment) -> Any:
@@ -261,11 +265,14 @@ def _register_endpoint(
     )
 
 
-def unreachable(url: str, error: Exception) -> errors.GlanceWSGIError:
+def unreachable(
+    url: str, error: Exception, outcome: str | None = None
+) -> errors.GlanceWSGIError:
     """The error for a Keystone that gives no usable answer."""
     return errors.KeystoneUnreachable(
         f'Keystone at {url} gives no usable answer: {error}.',
         'Start it, or give --keystone its URL, which ends in /v3.',
+        outcome,
     )
 
 

@@ -66,7 +66,7 @@ def current(
             key, _, value = line.partition('=')
             if key in ('ID', 'ID_LIKE'):
                 ids.update(shlex.split(value)[0].split())
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError):
         pass
     for platform in PLATFORMS:
         if platform.ids & ids:

@@ -2,14 +2,15 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
-
-import psutil
 
 from glance_wsgi import db
 from glance_wsgi import errors
 from glance_wsgi import keystone
+from glance_wsgi import processes
+from glance_wsgi import render
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import upstream
@@ -17,6 +18,9 @@ from glance_wsgi.deployment import Deployment
 
 STORE_KINDS = ('file', 'http')
 RESERVED = 'os_glance_'
+# Directories beside those of the stores. Glance deletes from staging what is
+# not being imported.
+TAKEN = ('staging', 'tasks')
 
 FREE_SPACE = 1024**3
 """Bytes that must be free: one small image in staging and in two stores."""
@@ -27,6 +31,7 @@ def check(deployment: Deployment, server: servers.Server) -> None:
 
     :raises errors.GlanceWSGIError: the first thing that is wrong
     """
+    check_paths(deployment)
     check_versions(deployment)
     server.version()
     check_stores(deployment)
@@ -36,6 +41,24 @@ def check(deployment: Deployment, server: servers.Server) -> None:
     check_database(deployment)
     if not deployment.embedded_keystone:
         check_keystone(deployment)
+
+
+def check_paths(deployment: Deployment) -> None:
+    """Every format that our paths are written in can hold them.
+
+    Paste separates names by blanks and a file from its section by "#";
+    uWSGI and ini files have their own special characters.
+    """
+    for what, path, kind in (
+        ('state directory', deployment.state.path, errors.StateNotWritable),
+        ('virtualenv', deployment.python, errors.PythonNotReadable),
+    ):
+        if odd := sorted(set(re.findall(r'[^\w./+,:@~=-]', str(path)))):
+            raise kind(
+                f'The path of the {what}, {path}, has {odd[0]!r} in it, '
+                'which configuration files have another use for.',
+                'Choose a path of letters, digits and "._-+/".',
+            )
 
 
 def check_versions(deployment: Deployment) -> None:
@@ -53,13 +76,14 @@ def check_versions(deployment: Deployment) -> None:
         )
 
 
-def _series(version: str) -> int:
-    return int(version.split('.')[0])
+def _series(version: object) -> str:
+    return str(version).split('.')[0]
 
 
 def check_stores(deployment: Deployment) -> None:
     """Each store is of a kind that we can set up."""
     stores = deployment.conf.deployment.stores
+    sections = render.sections('glance-api.conf.j2')
     for name, kind in stores.items():
         if kind not in STORE_KINDS:
             raise errors.StoreUnknown(
@@ -71,6 +95,12 @@ def check_stores(deployment: Deployment) -> None:
                 f'"{name}" can\'t be the name of a store.',
                 'Use letters, digits and underscores, and do not begin with '
                 f'"{RESERVED}", which Glance keeps for itself.',
+            )
+        if name in TAKEN or name in sections:
+            raise errors.StoreUnknown(
+                f'"{name}" can\'t be the name of a store: it has another '
+                'use in the data directory or in glance-api.conf.',
+                'Choose another name.',
             )
     if 'file' not in stores.values() or next(iter(stores.values())) != 'file':
         raise errors.StoreUnknown(
@@ -178,8 +208,7 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
     ours = {
         (connection.laddr.ip, connection.laddr.port)
         for _, process in server.processes()
-        for connection in process.net_connections('inet')
-        if connection.status == psutil.CONN_LISTEN
+        for connection in processes.listening(process)
     }
     for option, address in wanted.items():
         if (address.host, address.port) not in ours:
@@ -194,6 +223,15 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
 
 def check_database(deployment: Deployment) -> None:
     """It answers, and the installed Glance knows its revision."""
+    file = db.sqlite_file(deployment.database)
+    chosen = bool(deployment.conf.deployment.database)
+    if chosen and file and not file.parent.is_dir():
+        raise errors.DatabaseUnsupported(
+            f'{file.parent}, where the SQLite file should be, is no '
+            'directory.',
+            'Make it for the user who runs the services, or give another '
+            'file in --database.',
+        )
     found = db.current_revisions(deployment.database)
     if found and not known_current(deployment, found):
         db.is_current(deployment.database)

@@ -9,6 +9,7 @@ user is not ours either, whatever the file says.
 import contextlib
 import pathlib
 import time
+from typing import Any
 
 import psutil
 
@@ -44,6 +45,15 @@ def family(process: psutil.Process) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def listening(process: psutil.Process) -> list[Any]:
+    """The sockets that a process listens on; none if it has ended."""
+    try:
+        sockets = process.net_connections('inet')
+    except psutil.Error:
+        return []
+    return [item for item in sockets if item.status == psutil.CONN_LISTEN]
 
 
 def alive(process: psutil.Process) -> bool:

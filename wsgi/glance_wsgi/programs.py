@@ -7,7 +7,7 @@ import pwd
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from glance_wsgi import errors
@@ -91,6 +91,18 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     path = f'{pathlib.Path(sys.prefix, "bin")}:{os.defpath}'
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {'PATH': path, 'HOME': '/nonexistent', **kept, **(extra or {})}
+
+
+def bypass_proxies(hosts: Iterable[str]) -> None:
+    """Reach `hosts` directly, whatever proxies the environment names.
+
+    For this process and those that it starts: a deployment's own addresses
+    mean nothing to a proxy.
+    """
+    known = os.environ.get('no_proxy') or os.environ.get('NO_PROXY') or ''
+    names = [*filter(None, known.split(',')), 'localhost', *hosts]
+    joined = ','.join(dict.fromkeys(names))
+    os.environ['no_proxy'] = os.environ['NO_PROXY'] = joined
 
 
 def program(name: str) -> pathlib.Path:

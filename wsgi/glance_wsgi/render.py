@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,11 +70,18 @@ def environment() -> jinja2.Environment:
         # Configuration files are no markup: nothing has to be escaped.
         autoescape=False,  # noqa: S701
     )
-    # oslo.config takes $name for a reference to another option.
-    made.filters['oslo'] = lambda value: str(value).replace('$', '$$')
+    # oslo.config takes $name for a reference to another option. Not "$$":
+    # behind a backslash that would be something else.
+    made.filters['oslo'] = lambda value: str(value).replace('$', r'\$')
     # uWSGI takes %c for one of its magic variables.
     made.filters['uwsgi'] = lambda value: str(value).replace('%', '%%')
     return made
+
+
+def sections(template: str) -> set[str]:
+    """The names of the sections that an ini template of httpd/ writes."""
+    text = (template_directory() / template).read_text()
+    return set(re.findall(r'^\[(\w+)\]', text, re.MULTILINE))
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:

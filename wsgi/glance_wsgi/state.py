@@ -19,6 +19,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -107,7 +108,7 @@ class StateDir:
         try:
             marker = json.loads(self.marker.read_text())
             known = marker['format'] == FORMAT
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError as error:
             raise errors.StateNotWritable(
@@ -136,11 +137,20 @@ class StateDir:
         write_file(self.marker, text, Owner.myself(), mode=0o644)
 
     def load_secrets(self, names: tuple[str, ...]) -> dict[str, str]:
-        """The passwords by name; those that are missing are made now."""
+        """The passwords by name; those that are missing are made now.
+
+        :raises errors.StateForeign: the file is not as we write it
+        """
         try:
-            known = json.loads(self.secrets.read_text())
+            known = dict(json.loads(self.secrets.read_text()))
         except FileNotFoundError:
             known = {}
+        except (ValueError, TypeError) as error:
+            raise errors.StateForeign(
+                f'{self.secrets} is damaged ({error}).',
+                'Remove it and run "glance-wsgi up": new passwords are made '
+                'and set.',
+            ) from error
         missing = [name for name in names if name not in known]
         if missing:
             known |= {name: secrets.token_urlsafe(24) for name in missing}
@@ -210,16 +220,13 @@ def make_directory(
 def write_file(
     path: pathlib.Path, text: str, owner: Owner, mode: int = 0o600
 ) -> bool:
-    """Replace a file as a whole; True if its text was another one.
+    """Replace a file as a whole; False if it was right already.
 
     The new file has its owner and rights before it has its name, so nobody
     sees half of it or reads it too early.
     """
-    try:
-        if path.read_text() == text:
-            return False
-    except FileNotFoundError:
-        pass
+    if _is_right(path, text, owner, mode):
+        return False
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix='.new-')
     try:
         with open(handle, 'w') as file:
@@ -233,3 +240,16 @@ def write_file(
         os.unlink(temporary)
         raise
     return True
+
+
+def _is_right(path: pathlib.Path, text: str, owner: Owner, mode: int) -> bool:
+    try:
+        facts = path.lstat()
+        return (
+            stat.S_ISREG(facts.st_mode)  # a link is not, wherever it leads
+            and stat.S_IMODE(facts.st_mode) == mode
+            and Owner(facts.st_uid, facts.st_gid) == owner
+            and path.read_text() == text
+        )
+    except FileNotFoundError:
+        return False

@@ -98,7 +98,11 @@ class Up:
     def secrets(self) -> bool:
         """The passwords, made once."""
         there = self.state.secrets.exists()
-        return bool(self.deployment.passwords) and not there
+        made = bool(self.deployment.passwords) and not there
+        if made:
+            # Tell Keystone too, if it had others.
+            self._remember(keystone_bootstrap=None)
+        return made
 
     def configuration(self) -> bool:
         """Every file that the applications and the server read."""

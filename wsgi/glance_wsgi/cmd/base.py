@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from glance_wsgi import conf
 from glance_wsgi import errors
+from glance_wsgi import programs
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.deployment import default_state_dir
 
@@ -43,7 +44,8 @@ class Verb(command.Command):
             )
 
     def _fail(self, line: str, code: errors.Exit) -> int:
-        print(f'glance-wsgi: {line}', file=sys.stderr)
+        # The text of an unexpected exception may have several lines.
+        print(f'glance-wsgi: {" ".join(line.split())}', file=sys.stderr)
         return code
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -55,17 +57,24 @@ class Verb(command.Command):
             type=pathlib.Path,
             default=default_state_dir(),
             help='Where the deployment is: its configuration, logs and data. '
-            'Each directory is a deployment of its own. '
-            '(default: %(default)s)',
+            'Each directory is a deployment of its own. (default: '
+            '/var/lib/glance-wsgi for root, for everybody else '
+            'glance-wsgi in the XDG state directory, ~/.local/state)',
         )
         return parser
+
+    def find(self, state_dir: pathlib.Path, *arguments: Any) -> Deployment:
+        """The deployment of a state directory, made or to be made."""
+        deployment = Deployment(state_dir, *arguments)
+        programs.bypass_proxies(deployment.hosts())
+        return deployment
 
     def existing(self, parsed_args: argparse.Namespace) -> Deployment:
         """The deployment that the person named.
 
         :raises errors.StateMissing: there is none
         """
-        deployment = Deployment(parsed_args.state_dir)
+        deployment = self.find(parsed_args.state_dir)
         if deployment.marker is None:
             raise errors.StateMissing(
                 f'There is no deployment in {deployment.state.path}.',

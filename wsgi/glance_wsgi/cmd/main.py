@@ -2,10 +2,14 @@
 
 import logging
 import sys
+import warnings
 
 import pbr.version
 from cliff import app
 from cliff import commandmanager
+
+QUIET = ('alembic', 'keystoneauth', 'openstack', 'oslo_service', 'urllib3')
+"""Loggers of the libraries that this process itself calls."""
 
 
 class App(app.App):
@@ -25,8 +29,9 @@ class App(app.App):
         """Keep libraries quiet: what they tell is no help to the person."""
         super().configure_logging()
         if self.options.verbose_level < 2:
-            for name in ('alembic', 'keystoneauth', 'openstack', 'urllib3'):
+            for name in QUIET:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
+            warnings.simplefilter('ignore')
 
 
 def main(argv: list[str] | None = None) -> int:

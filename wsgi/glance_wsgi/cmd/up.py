@@ -31,7 +31,7 @@ class Up(base.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the steps, a line for each."""
         began = time.monotonic()
-        deployment = Deployment(
+        deployment = self.find(
             parsed_args.state_dir,
             parsed_args.config_file,
             base.overrides(parsed_args),

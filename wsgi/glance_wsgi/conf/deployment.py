@@ -76,8 +76,9 @@ OPTS = [
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options of this group known to `conf`."""
-    conf.register_group(GROUP)
-    conf.register_opts(OPTS, group=GROUP)
+    # A copy: oslo.config keeps the values in it, for all who registered it.
+    conf.register_group(cfg.OptGroup(GROUP.name, GROUP.title))
+    conf.register_opts(OPTS, group=GROUP.name)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -37,7 +37,7 @@ def parse(url: str) -> sqlalchemy.URL:
     )
     try:
         parsed = sqlalchemy.make_url(url)
-    except exc.ArgumentError as error:
+    except (exc.ArgumentError, ValueError) as error:
         # SQLAlchemy's text quotes the whole URL, its password too.
         raise errors.DatabaseUnsupported(
             'The value of --database is not a database URL.', action
@@ -87,6 +87,13 @@ def current_revisions(url: str) -> tuple[str, ...]:
             return tuple(sorted(context.get_current_heads()))
     except exc.DBAPIError as error:
         raise _explain(parse(url), error) from error
+    except TypeError as error:
+        # The driver's answer to an unknown argument behind the "?".
+        raise errors.DatabaseUnsupported(
+            f"The value of --database can't be used: {error}.",
+            "Correct what is behind its question mark; PyMySQL's manual has "
+            'what is known there.',
+        ) from error
 
 
 def _explain(

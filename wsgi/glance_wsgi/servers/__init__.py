@@ -8,8 +8,6 @@ import abc
 import pathlib
 
 import psutil
-from stevedore import driver
-from stevedore import exception
 from stevedore import extension
 
 from glance_wsgi import deployment
@@ -78,15 +76,12 @@ def load(deployed: deployment.Deployment) -> Server:
     :raises errors.ServerUnknown: there is none of that name
     """
     name = deployed.conf.deployment.server
-    try:
-        found = driver.DriverManager(
-            NAMESPACE, name, invoke_on_load=True, invoke_args=(deployed,)
-        ).driver
-    except exception.NoMatches as error:
-        known = extension.ExtensionManager(NAMESPACE).entry_points_names()
+    known = extension.ExtensionManager(NAMESPACE)
+    if name not in known:
         raise errors.ServerUnknown(
             f'There is no server "{name}".',
-            f'Give --server one of: {", ".join(sorted(known))}.',
-        ) from error
+            f'Give --server one of: {", ".join(sorted(known.names()))}.',
+        )
+    found = known[name].plugin(deployed)
     assert isinstance(found, Server)
     return found

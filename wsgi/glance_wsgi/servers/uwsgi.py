@@ -55,6 +55,9 @@ class UWSGI(servers.Server):
     def _pidfile(self, name: str) -> pathlib.Path:
         return self.deployment.state.run / f'{name}.pid'
 
+    def _started(self, name: str) -> pathlib.Path:
+        return self.deployment.state.run / f'{name}.started'
+
     def _vassal_ini(self, name: str) -> pathlib.Path:
         return self.deployment.state.vassals / f'{name}.ini'
 
@@ -111,6 +114,7 @@ class UWSGI(servers.Server):
                 'processes': application.processes,
                 'threads': application.threads,
                 'pidfile': self._pidfile(application.name),
+                'started': self._started(application.name),
                 'log': self.log(application),
                 'client_timeout': options.client_timeout,
                 'chunk_limit': options.chunk_limit,
@@ -184,8 +188,11 @@ class UWSGI(servers.Server):
         vassal = self._process(application.name)
         if vassal is None:
             return False
-        written = self._pidfile(application.name).stat().st_mtime
-        return written >= self._vassal_ini(application.name).stat().st_mtime
+        try:
+            started = self._started(application.name).stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return started >= self._vassal_ini(application.name).stat().st_mtime
 
     def complaint(self, application: Application) -> str | None:
         # What it said in earlier starts may have been mended since.
