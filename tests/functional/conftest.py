@@ -1,0 +1,108 @@
+"""Fixtures: real deployments, each with its own directory and ports."""
+
+import functools
+import http.server
+import os
+import pathlib
+import shutil
+import tempfile
+import threading
+
+import databases
+import images
+import pytest
+import toolkit
+
+
+@pytest.fixture(scope='session')
+def workspace():
+    """A directory that the service user may enter; pytest's it may not."""
+    path = pathlib.Path(
+        tempfile.mkdtemp(prefix='glance-wsgi-test-', dir='/var/tmp')
+    )
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope='session')
+def deployed(workspace):
+    """One deployment with all defaults, shared by tests that only use it."""
+    deployment = toolkit.Deployed(workspace / 'shared')
+    deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
+    deployment.up()
+    yield deployment
+    deployment.purge()
+
+
+@pytest.fixture
+def fresh(workspace, request):
+    """A place for a deployment that a test may break; not up yet."""
+    name = ''.join(c for c in request.node.name if c.isalnum() or c == '_')
+    deployment = toolkit.Deployed(workspace / name[:60])
+    yield deployment
+    deployment.purge()
+    shutil.rmtree(deployment.state_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope='session')
+def cloud(deployed):
+    """openstacksdk, connected to the shared deployment."""
+    with deployed.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def image(cloud):
+    """A queued image of the shared deployment."""
+    image = images.create(cloud)
+    yield image
+    cloud.image.delete_image(image.id, ignore_missing=True)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        """Nothing on stderr."""
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A web server: what is written into web.directory is at web.url."""
+    server = http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(_Quiet, directory=tmp_path)
+    )
+    server.directory = tmp_path
+    server.url = f'http://127.0.0.1:{server.server_port}'
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope='session')
+def breakable(workspace):
+    """A deployment that tests may break, as long as "up" mends it."""
+    deployment = toolkit.Deployed(workspace / 'breakable')
+    deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
+    deployment.up()
+    yield deployment
+    deployment.purge()
+
+
+@pytest.fixture(scope='session')
+def mariadb(workspace):
+    """A MariaDB of our own, on a unix socket that everybody may use."""
+    missing = [
+        name
+        for name in ('mysqld', 'mysql', 'mysql_install_db')
+        if shutil.which(name, path=f'{os.environ["PATH"]}:/usr/sbin') is None
+    ]
+    if missing:
+        pytest.skip(
+            f'no {missing[0]}: apt-get install mariadb-server-core '
+            'mariadb-client-core'
+        )
+    with databases.MariaDB(workspace) as server:
+        yield server

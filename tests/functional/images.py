@@ -1,0 +1,175 @@
+"""Makes images, and looks whether what comes back is what was sent."""
+
+import hashlib
+import pathlib
+import random
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+import toolkit
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+ISO = pathlib.Path('/usr/lib/grub-rescue/grub-rescue-cdrom.iso')
+"""A bootable CD: the real image that Debian's grub-rescue-pc ships."""
+
+
+def sha256(data: bytes) -> str:
+    """The digest that bodies are compared by."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def tiny_iso() -> bytes:
+    """The least that Glance's inspector takes for an ISO 9660 file system.
+
+    For the smoke tests, which run where Debian's packages are not installed.
+    """
+    sectors = bytearray(100 * KIB)
+    sectors[0x8000:0x8007] = b'\x01CD001\x01'
+    sectors[0x8800:0x8807] = b'\xffCD001\x01'
+    return bytes(sectors)
+
+
+class Digests:
+    """Both digests of what is too large to be held."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+        self.sha512 = hashlib.sha512()
+
+    def update(self, piece: bytes) -> None:
+        """Take in the next piece."""
+        self.sha256.update(piece)
+        self.sha512.update(piece)
+
+
+def random_bytes(size: int) -> bytes:
+    """The same bytes for the same size, and none that compress."""
+    return random.Random(size).randbytes(size)
+
+
+def converted(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    """`source` in the format that the suffix of `target` names."""
+    subprocess.run(
+        ['qemu-img', 'convert', '-O', target.suffix[1:], source, target],
+        check=True,
+    )
+    return target
+
+
+class Frames:
+    """A body in frames of `size`; without a length requests sends chunks."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.data = data
+        self.size = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self.data), self.size):
+            yield self.data[start : start + self.size]
+
+
+class SizedFrames(Frames):
+    """The same with a length, which requests sends as Content-Length."""
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+BODIES = {'fixed-length': SizedFrames, 'chunked': Frames}
+
+framings = pytest.mark.parametrize('framing', list(BODIES))
+"""For tests of both ways to send a body."""
+
+
+def create(cloud, **properties):
+    """A queued image; use the fixture `image` where one will do."""
+    return cloud.image.create_image(
+        **{
+            'name': f'test-{uuid.uuid4()}',
+            'disk_format': 'raw',
+            'container_format': 'bare',
+            **properties,
+        }
+    )
+
+
+def url(cloud, path: str) -> str:
+    """The URL of a path of the Images API, for clients other than the SDK."""
+    return cloud.image.get_endpoint().rstrip('/') + path
+
+
+def upload(cloud, image, data, action='file') -> None:
+    """Send `data` as requests sends it: bytes, a file or `Frames`."""
+    response = cloud.image.put(
+        f'/images/{image.id}/{action}',
+        data=data,
+        headers={'Content-Type': 'application/octet-stream'},
+        timeout=60,
+    )
+    assert response.status_code == 204, response.text
+
+
+def download(cloud, image, **options):
+    """The answer to a request for the image's data."""
+    return cloud.image.get(f'/images/{image.id}/file', timeout=60, **options)
+
+
+def assert_holds(cloud, image, data: bytes) -> None:
+    """The image is active, `data` comes back, and its record agrees."""
+    image = cloud.image.get_image(image.id)
+    assert image.status == 'active'
+    assert image.size == len(data)
+    assert image.hash_algo == 'sha512'
+    assert image.hash_value == hashlib.sha512(data).hexdigest()
+    response = download(cloud, image)
+    assert response.status_code == 200, response.text
+    assert sha256(response.content) == sha256(data)
+
+
+def wait_for(cloud, image, status: str):
+    """The image, as soon as it has that status."""
+    toolkit.until(
+        lambda: cloud.image.get_image(image.id).status == status,
+        f'image {image.id} is {status}',
+    )
+    return cloud.image.get_image(image.id)
+
+
+def files_of(deployed, image) -> list[pathlib.Path]:
+    """What the stores and the staging area keep of an image."""
+    data = deployed.state_dir / 'data'
+    return sorted(data.glob(f'*/*{image.id}*'))
+
+
+def openstack(deployed, *words: str, sink: Callable | None = None) -> bytes:
+    """Run the ``openstack`` command.
+
+    :param sink: gets its output piece by piece, for what is too large
+    """
+    with subprocess.Popen(
+        [toolkit.BIN / 'openstack', *words],
+        stdout=subprocess.PIPE,
+        env=deployed.environment(),
+    ) as process:
+        output = b''
+        for piece in iter(lambda: process.stdout.read(MIB), b''):
+            if sink:
+                sink(piece)
+            else:
+                output += piece
+    assert process.returncode == 0, words
+    return output
+
+
+def create_by_command(deployed, cloud, file: pathlib.Path, disk_format: str):
+    """An image made and uploaded by ``openstack image create``."""
+    identifier = openstack(
+        deployed,
+        *('image', 'create', 'test', '--file', str(file)),
+        *('--disk-format', disk_format, '--container-format', 'bare'),
+        *('-f', 'value', '-c', 'id'),
+    )
+    return cloud.image.get_image(identifier.decode().strip())

@@ -1,0 +1,188 @@
+"""Drives the installed ``glance-wsgi`` as a person does."""
+
+import contextlib
+import json
+import os
+import pathlib
+import pwd
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import openstack
+import psutil
+import yaml
+
+BIN = pathlib.Path(sys.prefix, 'bin')
+
+# Test servers are on ports of loopback, which web-download and locations
+# refuse unless they are told that those are fine.
+LOCAL_SETTINGS = """
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = []
+"""
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def until(happened, what: str, within: float = 60) -> None:
+    """Probe until something has happened; fail if it does not."""
+    deadline = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < deadline, f'not in {within} s: {what}'
+        time.sleep(0.1)
+
+
+def as_user(name: str | None) -> dict:
+    """What subprocess needs to run something as this user."""
+    if name is None:
+        return {}
+    entry = pwd.getpwnam(name)
+    return {'user': entry.pw_uid, 'group': entry.pw_gid, 'extra_groups': []}
+
+
+@contextlib.contextmanager
+def watched_arguments():
+    """The arguments of every process that is seen meanwhile, as one text."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.02):
+            for place in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+                with contextlib.suppress(OSError):
+                    seen.add(place.read_text(errors='replace'))
+
+    def text() -> str:
+        return '\n'.join(seen)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield text
+    finally:
+        done.set()
+        watcher.join()
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie waits for its parent only."""
+    try:
+        return process.is_running() and process.status() != 'zombie'
+    except psutil.NoSuchProcess:
+        return False
+
+
+def snapshot(path: pathlib.Path) -> dict:
+    """Every file below `path`: its rights, owner, time and contents."""
+    found = {}
+    for place in sorted((path, *path.rglob('*'))):
+        if os.path.lexists(place):
+            facts = place.lstat()
+            found[str(place)] = (
+                facts.st_mode,
+                facts.st_uid,
+                None if place.is_dir() else facts.st_mtime_ns,
+                place.read_bytes() if place.is_file() else None,
+            )
+    return found
+
+
+def glance_wsgi(*words, check=True, env=None, program=None, user=None):
+    """Run the command line; its result with text of both outputs.
+
+    :param check: fail the test if it does not exit with 0
+    :param user: the name of the user who runs it; only root may choose
+    """
+    result = subprocess.run(
+        [program or BIN / 'glance-wsgi', *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        timeout=180,
+        cwd='/',
+        **as_user(user),
+    )
+    if check:
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+class Deployed:
+    """A deployment in a directory of its own, on free ports."""
+
+    def __init__(
+        self, state_dir: pathlib.Path, user: str | None = None
+    ) -> None:
+        self.state_dir = state_dir
+        self.user = user
+        self.port = free_port()
+        self.keystone_port = free_port()
+        self.endpoint = f'http://127.0.0.1:{self.port}'
+
+    def write_own_settings(self, text: str) -> None:
+        """Settings of Glance beside those that glance-wsgi writes."""
+        etc = self.state_dir / 'etc'
+        etc.mkdir(parents=True, exist_ok=True)
+        (etc / 'glance-api.local.conf').write_text(text)
+
+    def up(self, *words, **options):
+        """``glance-wsgi up`` on this deployment's ports."""
+        return self(
+            'up',
+            f'--listen=127.0.0.1:{self.port}',
+            f'--keystone-listen=127.0.0.1:{self.keystone_port}',
+            *words,
+            **options,
+        )
+
+    def __call__(self, verb, *words, **options):
+        """Any verb on this deployment."""
+        return glance_wsgi(
+            verb,
+            f'--state-dir={self.state_dir}',
+            *words,
+            **{'user': self.user, **options},
+        )
+
+    def status(self) -> dict:
+        """What ``status -f json`` says, also when it is not serving."""
+        return json.loads(self('status', '-f', 'json', check=False).stdout)
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Its processes whose name in ``status`` begins with `name`."""
+        return [
+            psutil.Process(row['pid'])
+            for row in self.status()['processes']
+            if row['name'].startswith(name)
+        ]
+
+    @property
+    def clouds(self) -> dict:
+        """The one cloud of clouds.yaml."""
+        text = (self.state_dir / 'clouds.yaml').read_text()
+        return yaml.safe_load(text)['clouds']['glance-wsgi']
+
+    def connect(self) -> openstack.connection.Connection:
+        """openstacksdk, as the account of clouds.yaml."""
+        return openstack.connect(load_envvars=False, **self.clouds)
+
+    def environment(self) -> dict[str, str]:
+        """What the ``openstack`` command needs to find the deployment."""
+        return {
+            'OS_CLIENT_CONFIG_FILE': str(self.state_dir / 'clouds.yaml'),
+            'OS_CLOUD': 'glance-wsgi',
+        }
+
+    def purge(self) -> None:
+        """Stop at once and remove everything."""
+        if (self.state_dir / 'deployment.json').exists():
+            self('down', '--purge', '--timeout=0', check=False)
