@@ -28,8 +28,15 @@ if ! command -v apt-get >/dev/null; then
     exit 0
 fi
 
-# bindep itself needs a virtualenv, which a small Debian can't make.
 choose_place
+
+# bindep takes half a second to find that nothing is missing: it is asked
+# again when its list or the packages of this machine have changed.
+found=$PLACE/.log/packages-${profiles:-default}
+[ "$found" -nt "$TOP/bindep.txt" ] && [ "$found" -nt /var/lib/dpkg/status ] &&
+    exit
+
+# bindep itself needs a virtualenv, which a small Debian can't make.
 if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then
     is_root || ask_root python3-venv "and maybe more"
     apt_install python3-venv
@@ -39,11 +46,11 @@ tool_venv bindep "$BINDEP"
 
 # bindep's exit code is 1 when something is missing; anything it can't do
 # (a syntax error, an unknown platform) it says on the standard error.
-missing=$("$TOOL" -b -f "$TOP/bindep.txt" "$@" </dev/null) && exit
-[ -n "$missing" ] || die "bindep could not read bindep.txt"
-# shellcheck disable=SC2086  # one word for each package
-if is_root; then
+if ! missing=$("$TOOL" -b -f "$TOP/bindep.txt" "$@" </dev/null); then
+    [ -n "$missing" ] || die "bindep could not read bindep.txt"
+    # shellcheck disable=SC2086  # one word for each package
+    is_root || ask_root $missing
+    # shellcheck disable=SC2086
     apt_install $missing
-else
-    ask_root $missing
 fi
+touch "$found"

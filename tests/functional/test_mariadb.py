@@ -68,6 +68,4 @@ def test_the_password_is_in_no_argument_no_log_and_no_open_file(up):
         texts.append(file.read_text())
     status = deployment('status', '-f', 'json')
     texts.append(status.stdout + status.stderr)
-    for text in texts:
-        for spelling in spellings:
-            assert spelling not in text
+    assert toolkit.leaked(spellings, texts) == []

@@ -62,7 +62,7 @@ def watched_arguments():
                     seen.add(place.read_text(errors='replace'))
 
     def text() -> str:
-        return '\n'.join(seen)
+        return '\n'.join(seen).replace('\0', ' ')
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -71,6 +71,16 @@ def watched_arguments():
     finally:
         done.set()
         watcher.join()
+
+
+def leaked(secrets, texts) -> list[str]:
+    """The beginnings of those secrets that are in one of the texts.
+
+    Not the texts: a failed test would show all that is secret in them.
+    """
+    return [
+        secret[:4] for secret in secrets if any(secret in t for t in texts)
+    ]
 
 
 def alive(process: psutil.Process) -> bool:

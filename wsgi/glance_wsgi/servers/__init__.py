@@ -6,6 +6,7 @@ starts, reloads and stops, and which processes are its own.
 
 import abc
 import pathlib
+from typing import Any
 
 import psutil
 from stevedore import extension
@@ -76,7 +77,7 @@ def load(deployed: deployment.Deployment) -> Server:
     :raises errors.ServerUnknown: there is none of that name
     """
     name = deployed.conf.deployment.server
-    known = extension.ExtensionManager(NAMESPACE)
+    known: Any = extension.ExtensionManager(NAMESPACE)
     if name not in known:
         raise errors.ServerUnknown(
             f'There is no server "{name}".',
