@@ -168,3 +168,14 @@ def test_a_file_that_is_missing_is_refused_and_named(tmp_path):
 def test_the_global_options_stay_those_of_glance(tmp_path):
     Deployment(tmp_path)
     assert 'deployment' not in cfg.CONF
+
+
+@pytest.mark.parametrize(
+    'text', ['[deployment]\nlisen = x\n', '[deploiment]\nlisten = x\n']
+)
+def test_a_misspelt_name_in_a_config_file_is_named(tmp_path, text):
+    file = tmp_path / 'x.conf'
+    file.write_text(text)
+    with pytest.raises(errors.BadOption) as caught:
+        Deployment(tmp_path / 'state', str(file))
+    assert 'is no option' in caught.value.cause

@@ -61,6 +61,8 @@ class Deployment:
             files.append(str(pathlib.Path(config_file).absolute()))
         try:
             conf(args=[], default_config_files=files, default_config_dirs=[])
+            if config_file:
+                _check_names(config_file)
         except (cfg.Error, OSError, ValueError) as error:
             raise _bad_option(f'The file {files[-1]}', error) from error
         for group, opts in options.list_opts():
@@ -172,6 +174,21 @@ class Deployment:
     def python(self) -> pathlib.Path:
         """The Python that everything runs under."""
         return pathlib.Path(sys.prefix, 'bin', 'python')
+
+
+def _check_names(config_file: str) -> None:
+    # oslo.config passes over what it doesn't know, a misspelt option too.
+    sections: dict[str, dict[str, list[str]]] = {}
+    cfg.ConfigParser(config_file, sections).parse()
+    known = {
+        (group, opt.dest)
+        for group, opts in options.list_opts()
+        for opt in opts
+    }
+    for section, names in sections.items():
+        for name in names:
+            if (section, name.replace('-', '_')) not in known:
+                raise ValueError(f'[{section}] {name} is no option')
 
 
 def _take(

@@ -59,14 +59,8 @@ def make_keys(deployment: Deployment) -> bool:
         # Two keys make a set; an interrupted start may leave fewer, and the
         # command completes them.
         if len(list(place.glob('[0-9]*'))) < 2:
-            owner = deployment.user.owner
-            assert owner is not None
-            manage(
-                deployment,
-                command,
-                f'--keystone-user={owner.uid}',
-                f'--keystone-group={owner.gid}',
-            )
+            # It runs as the service user, who then owns the keys.
+            manage(deployment, command)
             changed = True
     return changed
 
@@ -192,11 +186,19 @@ def _explained(deployment: Deployment) -> Iterator[None]:
         exceptions.MissingRequiredOptions,
         exceptions.EmptyCatalog,
     ) as error:
+        action = (
+            'Give an administrator in the environment (OS_CLOUD, or '
+            'OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and so on).'
+        )
+        if deployment.embedded_keystone:
+            action = (
+                'Write the password of its user "admin" into '
+                f'{deployment.state.secrets}.'
+            )
         raise errors.KeystoneRefused(
             f'Keystone at {deployment.keystone_url} does not let us register '
             f'Glance: {error}.',
-            'Give an administrator in the environment (OS_CLOUD, or '
-            'OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and so on).',
+            action,
             'Glance is not registered.',
         ) from error
     except exceptions.ClientException as error:

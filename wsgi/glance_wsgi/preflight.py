@@ -145,7 +145,9 @@ def check_state_dir(deployment: Deployment) -> None:
                 '/var/lib/glance-wsgi.',
             )
     free = shutil.disk_usage(place).free
-    if free < FREE_SPACE:
+    complete = deployment.marker and deployment.marker.get('complete')
+    # A deployment whose disk is filling up must still be repairable.
+    if free < FREE_SPACE and not complete:
         raise errors.DiskFull(
             f'Only {free >> 20} MiB are free where {path} is; at least '
             f'{FREE_SPACE >> 20} MiB are needed.',

@@ -50,7 +50,7 @@ class ServiceUser:
         """As root the system user, otherwise the user who runs us."""
         if os.geteuid():
             me = state.Owner.myself()
-            return cls(pwd.getpwuid(me.uid).pw_name, me)
+            return cls(_name(me.uid), me)
         try:
             entry = pwd.getpwnam(SERVICE_USER)
         except KeyError:
@@ -84,6 +84,14 @@ class ServiceUser:
             'group': self.owner.gid,
             'extra_groups': [],
         }
+
+
+def _name(uid: int) -> str:
+    # In a container the user may have a number only.
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -149,6 +157,8 @@ def run(
         text=True,
         errors='replace',
         umask=0o077,
+        # Only what is made inheritable: the lock of the state directory.
+        close_fds=False,
         **user.popen_arguments(),
     )
     with open(log, 'a', opener=_open_own) as file:

@@ -187,6 +187,8 @@ class StateDir:
                 file = stack.enter_context(self.lockfile.open('w'))
             except OSError as error:
                 raise not_writable(self.path, error) from error
+            # What we run keeps the lock too: it may outlive us.
+            os.set_inheritable(file.fileno(), True)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

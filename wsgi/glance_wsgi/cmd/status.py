@@ -70,7 +70,7 @@ class Status(base.Verb, show.ShowOne):
 
 
 def _healths(deployment: Deployment) -> dict[str, str]:
-    if deployment.user.owner is None:
+    if deployment.user.owner is None or not deployment.state.secrets.exists():
         return {}
     return {
         application.name: probe.health(application.health)
