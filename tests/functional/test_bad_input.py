@@ -317,6 +317,7 @@ def make_python(path: pathlib.Path, leave_out: str = '\0') -> pathlib.Path:
         if ours or not place.name.startswith(leave_out):
             os.symlink(place, pathlib.Path(packages, place.name))
     os.symlink(toolkit.BIN / 'uwsgi', path / 'bin' / 'uwsgi')
+    os.symlink(pathlib.Path(sys.prefix, 'share'), path / 'share')
     program = path / 'bin' / 'glance-wsgi'
     program.write_text(
         f'#!{path}/bin/python\nimport sys\n'

@@ -1,6 +1,8 @@
 """The command line: how errors and exit codes reach the person."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -143,3 +145,31 @@ def test_the_default_place_follows_the_xdg_directories(monkeypatch, tmp_path):
     assert str(default_state_dir()) == '/home/ann/.local/state/glance-wsgi'
     monkeypatch.setattr(os, 'geteuid', lambda: 0)
     assert str(default_state_dir()) == '/var/lib/glance-wsgi'
+
+
+def test_an_interrupt_that_python_swallows_ends_before_the_next_step():
+    """A destructor's KeyboardInterrupt is reported, not raised."""
+    code = """if True:
+        import argparse, os, signal
+        from glance_wsgi.cmd import base
+
+        class Swallows:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        class Verb(base.Verb):
+            def take_action(self, parsed_args):
+                Swallows()
+                print('goes on', flush=True)
+                self.go_on()
+                print('never')
+
+        verb = Verb(None, argparse.Namespace(debug=False))
+        raise SystemExit(verb.run(argparse.Namespace()))
+    """
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert result.returncode == errors.Exit.INTERRUPTED, result
+    assert result.stdout == 'goes on\n'
+    assert len(result.stderr.splitlines()) == 1, result.stderr

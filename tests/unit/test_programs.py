@@ -79,9 +79,10 @@ def test_a_complaint_is_the_last_exception_or_else_the_last_line(output, said):
 
 
 def run(tmp_path, code, env=None):
-    log = tmp_path / 'log'
-    programs.run([sys.executable, '-c', code], ME, log, env)
-    return log
+    place = state.StateDir(tmp_path)
+    place.log.mkdir(exist_ok=True)
+    programs.run([sys.executable, '-c', code], ME, place, env)
+    return place.log / 'deploy.log'
 
 
 def test_all_output_is_kept_in_the_log_behind_the_command(tmp_path):
@@ -104,7 +105,7 @@ def test_all_output_is_kept_in_the_log_behind_the_command(tmp_path):
 def test_a_program_that_fails_is_an_error_with_its_last_words(tmp_path):
     with pytest.raises(errors.StepFailed, match='ValueError: no, thanks') as e:
         run(tmp_path, 'raise ValueError("no, thanks")')
-    assert str(tmp_path / 'log') in e.value.action
+    assert str(tmp_path / 'log' / 'deploy.log') in e.value.action
 
 
 def test_a_program_that_fails_silently_is_an_error_with_its_code(tmp_path):
@@ -131,7 +132,8 @@ def test_a_log_that_is_a_link_is_not_followed(tmp_path):
     """The service user owns the directory and may lay links there."""
     victim = tmp_path / 'victim'
     victim.write_text('precious')
-    (tmp_path / 'log').symlink_to(victim)
+    (tmp_path / 'log').mkdir()
+    (tmp_path / 'log' / 'deploy.log').symlink_to(victim)
     with pytest.raises(OSError):
         run(tmp_path, 'print(1)')
     assert victim.read_text() == 'precious'
@@ -141,7 +143,7 @@ def test_a_program_gets_none_of_the_callers_credentials(monkeypatch):
     monkeypatch.setenv('OS_PASSWORD', 'secret')
     monkeypatch.setenv('PYTHONPATH', '/elsewhere')
     monkeypatch.setenv('SSL_CERT_FILE', '/ca.pem')
-    passed = programs.environment({'OS_CONFIG': 'x'})
+    passed = programs.environment(pathlib.Path('/run'), {'OS_CONFIG': 'x'})
     assert 'OS_PASSWORD' not in passed
     assert 'PYTHONPATH' not in passed
     assert passed['SSL_CERT_FILE'] == '/ca.pem'
@@ -150,7 +152,7 @@ def test_a_program_gets_none_of_the_callers_credentials(monkeypatch):
 
 
 def test_the_programs_of_this_virtualenv_come_first():
-    first = programs.environment()['PATH'].split(':')[0]
+    first = programs.environment(pathlib.Path('/run'))['PATH'].split(':')[0]
     assert pathlib.Path(first) == pathlib.Path(sys.executable).parent
     assert programs.program('python').parent == pathlib.Path(first)
 
@@ -167,11 +169,13 @@ def test_an_ordinary_user_serves_as_itself():
 def test_what_root_runs_for_the_service_has_none_of_roots_rights(tmp_path):
     tmp_path.chmod(0o777)
     nobody = ServiceUser('nobody', state.Owner(65534, 65534))
-    log = tmp_path / 'log'
+    place = state.StateDir(tmp_path)
+    place.log.mkdir()
     code = 'import os; print(os.getresuid(), os.getresgid(), os.getgroups())'
-    programs.run(['/usr/bin/python3', '-c', code], nobody, log)
+    programs.run(['/usr/bin/python3', '-c', code], nobody, place)
     ids = '(65534, 65534, 65534)'
-    assert f'\n{ids} {ids} []\n' in log.read_text()
+    said = (place.log / 'deploy.log').read_text()
+    assert f'\n{ids} {ids} []\n' in said
 
 
 def test_own_hosts_are_never_asked_through_a_proxy(monkeypatch):
@@ -180,7 +184,10 @@ def test_own_hosts_are_never_asked_through_a_proxy(monkeypatch):
     monkeypatch.setenv('HTTP_PROXY', 'http://127.0.0.1:9')
     programs.bypass_proxies(['192.0.2.1'])
     programs.bypass_proxies(['192.0.2.1'])
-    for environment in (os.environ, programs.environment()):
+    for environment in (
+        os.environ,
+        programs.environment(pathlib.Path('/run')),
+    ):
         assert environment['NO_PROXY'] == 'example.org,localhost,192.0.2.1'
         assert environment['no_proxy'] == environment['NO_PROXY']
     assert requests.utils.should_bypass_proxies('http://192.0.2.1/', None)

@@ -34,7 +34,7 @@ def manage(
     programs.run(
         [programs.program('keystone-manage'), '--config-file', config, *words],
         deployment.user,
-        deployment.state.log / 'deploy.log',
+        deployment.state,
         env,
     )
 

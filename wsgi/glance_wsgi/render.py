@@ -51,8 +51,9 @@ def template_directory() -> pathlib.Path:
     if checkout.is_dir() and (checkout.parent / 'setup.cfg').is_file():
         return checkout
     for file in importlib.metadata.files('glance-wsgi') or ():
-        if file.parts[-3:-1] == ('glance-wsgi', 'httpd'):
-            return pathlib.Path(str(file.locate())).resolve().parent
+        place = pathlib.Path(str(file.locate())).resolve()
+        if file.parts[-3:-1] == ('glance-wsgi', 'httpd') and place.is_file():
+            return place.parent
     raise errors.TemplateIncomplete(
         'The templates of glance-wsgi are not installed.',
         'Install glance-wsgi again from its wheel.',

@@ -147,7 +147,7 @@ class Up:
                 *words,
             ],
             self.deployment.user,
-            self.state.log / 'deploy.log',
+            self.state,
         )
 
     def metadefs(self) -> bool:

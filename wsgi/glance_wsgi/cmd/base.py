@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ class Verb(command.Command):
     # always exit with 1.
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the verb; what goes wrong becomes a line and an exit code."""
+        self._listen_for_interrupts()
         try:
             return int(super().run(parsed_args) or 0)
         except errors.GlanceWSGIError as error:
@@ -42,6 +44,27 @@ class Verb(command.Command):
                 'of the command shows where; please report it.',
                 errors.Exit.UNEXPECTED,
             )
+
+    def _listen_for_interrupts(self) -> None:
+        # Raised inside a destructor or a callback of the garbage collector,
+        # Python reports a KeyboardInterrupt and goes on. So it is noted too.
+        self._interrupted = False
+
+        def note(number: int, frame: object) -> None:
+            self._interrupted = True
+            raise KeyboardInterrupt
+
+        def report(what: 'sys.UnraisableHookArgs') -> None:
+            if not self._interrupted:
+                sys.__unraisablehook__(what)
+
+        signal.signal(signal.SIGINT, note)
+        sys.unraisablehook = report
+
+    def go_on(self) -> None:
+        """Between two steps: stop here if the person has asked for it."""
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def _fail(self, line: str, code: errors.Exit) -> int:
         # The text of an unexpected exception may have several lines.

@@ -42,6 +42,7 @@ class Up(base.Verb):
         with deployment.state.lock():
             for step in up.steps():
                 changed |= self._take(step)
+        self.go_on()
         seconds = time.monotonic() - began
         if changed:
             print(f'\nServing after {seconds:.1f} s.\n')
@@ -51,6 +52,7 @@ class Up(base.Verb):
         return 0
 
     def _take(self, step: steps.Step) -> bool:
+        self.go_on()
         print(f'{step.name:24}', end='', flush=True)
         began = time.monotonic()
         try:

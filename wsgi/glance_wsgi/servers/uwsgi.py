@@ -168,7 +168,7 @@ class UWSGI(servers.Server):
         subprocess.Popen(
             [self._program, '--ini', self._emperor_ini],
             cwd='/',
-            env=programs.environment(),
+            env=programs.environment(self.deployment.state.run),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
