@@ -30,9 +30,12 @@ def deployed(workspace):
     """One deployment with all defaults, shared by tests that only use it."""
     deployment = toolkit.Deployed(workspace / 'shared')
     deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
-    deployment.up()
-    yield deployment
-    deployment.purge()
+    try:
+        # Careful people's umask must not close it to the service user.
+        deployment.up(umask=0o077)
+        yield deployment
+    finally:
+        deployment.purge()
 
 
 @pytest.fixture
@@ -86,9 +89,11 @@ def breakable(workspace):
     """A deployment that tests may break, as long as "up" mends it."""
     deployment = toolkit.Deployed(workspace / 'breakable')
     deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
-    deployment.up()
-    yield deployment
-    deployment.purge()
+    try:
+        deployment.up()
+        yield deployment
+    finally:
+        deployment.purge()
 
 
 @pytest.fixture(scope='session')

@@ -141,6 +141,39 @@ def test_listen_has_to_be_an_address(refused, text):
     refused(f'--listen={text}', code=Exit.BAD_ADDRESS, saying=['--listen'])
 
 
+@pytest.mark.parametrize('host', ['http://x y', 'x:1', '-x', 'a b', 'x/y'])
+def test_a_public_host_is_a_host_alone(refused, host):
+    refused(
+        f'--public-host={host}',
+        code=Exit.BAD_ADDRESS,
+        saying=[host, '--public-host'],
+    )
+
+
+@pytest.mark.parametrize('kind', ['directory', 'binary'])
+def test_own_settings_have_to_be_text(breakable, kind):
+    file = breakable.state_dir / 'etc' / 'glance-api.local.conf'
+    file.unlink()
+    if kind == 'directory':
+        file.mkdir()
+    else:
+        file.write_bytes(b'\xff\xfe')
+    try:
+        result = breakable.up(check=False)
+        one_line(result, Exit.BAD_OPTION, file)
+        assert breakable('status', check=False).returncode == Exit.BAD_OPTION
+    finally:
+        file.rmdir() if kind == 'directory' else file.unlink()
+        breakable.write_own_settings(toolkit.LOCAL_SETTINGS)
+
+
+@pytest.mark.parametrize('seconds', ['-1', 'nan', 'inf', 'soon'])
+def test_a_timeout_is_a_number_of_seconds(breakable, seconds):
+    result = breakable('down', f'--timeout={seconds}', check=False)
+    assert result.returncode == Exit.USAGE
+    assert breakable.status()['serving']
+
+
 @pytest.mark.parametrize('host', ['0.0.0.0', '[::]'])
 def test_listening_everywhere_needs_a_public_host(refused, fresh, host):
     refused(

@@ -16,13 +16,17 @@ NOBODY = {name: '' for name in os.environ if name.startswith('OS_')} | {
 }
 
 
+# What a second Glance in the same Keystone needs for itself.
+OWN = ('--region=Second', '--service-user=second')
+
+
 @pytest.fixture(scope='module')
 def keystone(breakable):
     """The flag for the Keystone of another deployment."""
     breakable.up()
     yield f'--keystone=http://127.0.0.1:{breakable.keystone_port}'
-    # Its Glance has lost its place in the catalogue, and its password.
-    breakable.up()
+    # Its own Glance has kept its place and its password.
+    assert 'Nothing had to be changed' in breakable.up().stdout
     assert breakable.status()['serving']
 
 
@@ -30,7 +34,7 @@ def keystone(breakable):
 def registered(workspace, keystone, breakable):
     """A deployment that an administrator has registered there."""
     deployment = toolkit.Deployed(workspace / 'external')
-    deployment.up(keystone, env=breakable.environment())
+    deployment.up(keystone, *OWN, env=breakable.environment())
     yield deployment
     deployment.purge()
 
@@ -56,6 +60,39 @@ def test_a_wrong_password_of_the_administrator_is_named(
     assert len(result.stderr.splitlines()) == 1, result
     assert 'forgotten' not in result.stderr
     assert not fresh.state_dir.exists()
+
+
+def refused(deployment, *words, env) -> str:
+    """What ``up`` says; it changed nothing."""
+    result = deployment.up(*words, env=env, check=False)
+    assert result.returncode == Exit.KEYSTONE_REFUSED, result
+    assert len(result.stderr.splitlines()) == 1, result
+    assert not deployment.state_dir.exists()
+    return result.stderr
+
+
+def test_the_user_of_another_glance_keeps_its_password(
+    fresh, keystone, breakable
+):
+    words = (keystone, '--region=Third')
+    said = refused(fresh, *words, env=breakable.environment())
+    assert 'user "glance"' in said
+    assert '--service-user' in said
+
+
+def test_the_endpoint_of_another_glance_stays(fresh, keystone, breakable):
+    words = (keystone, '--service-user=third')
+    said = refused(fresh, *words, env=breakable.environment())
+    assert breakable.endpoint in said
+    assert '--region' in said
+
+
+def test_an_administrator_of_another_keystone_is_refused(
+    fresh, keystone, breakable, deployed
+):
+    said = refused(fresh, keystone, *OWN, env=deployed.environment())
+    assert str(deployed.keystone_port) in said
+    assert str(breakable.keystone_port) in said
 
 
 def test_images_can_be_made_with_its_clouds_yaml(registered):

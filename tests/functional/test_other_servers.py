@@ -41,7 +41,8 @@ def served(request, deployed, tmp_path_factory):
                 'glance_wsgi.api:application',
             ],
             env=programs.environment(
-                {'OS_GLANCE_CONFIG_DIR': f'{deployed.state_dir}/etc/glance'}
+                deployed.state_dir / 'run',
+                {'OS_GLANCE_CONFIG_DIR': f'{deployed.state_dir}/etc/glance'},
             ),
             stdout=output,
             stderr=output,

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import random
 import socket
 import subprocess
 import sys
@@ -27,10 +28,19 @@ allowed_ports = []
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    """A TCP port of loopback that nobody listens on.
+
+    Not one that the system hands out by itself: until it is used, any
+    outgoing connection could get it.
+    """
+    for port in random.sample(range(20000, 32000), 100):
+        with contextlib.closing(socket.socket()) as probe:
+            try:
+                probe.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError('no free port')
 
 
 def until(happened, what: str, within: float = 60) -> None:
@@ -106,7 +116,9 @@ def snapshot(path: pathlib.Path) -> dict:
     return found
 
 
-def glance_wsgi(*words, check=True, env=None, program=None, user=None):
+def glance_wsgi(
+    *words, check=True, env=None, program=None, user=None, umask=-1
+):
     """Run the command line; its result with text of both outputs.
 
     :param check: fail the test if it does not exit with 0
@@ -119,6 +131,7 @@ def glance_wsgi(*words, check=True, env=None, program=None, user=None):
         env={**os.environ, **(env or {})},
         timeout=180,
         cwd='/',
+        umask=umask,
         **as_user(user),
     )
     if check:

@@ -87,6 +87,19 @@ class Address:
             raise _cannot_bind(self, option, denied)
 
 
+_NAME = re.compile(r'(?!-)[A-Za-z0-9-]{1,63}(?<!-)')
+
+
+def is_host(text: str) -> bool:
+    """Whether it is an IP address or a host name (RFC 1123, section 2.1)."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        labels = text.rstrip('.').split('.')
+        return all(_NAME.fullmatch(label) for label in labels)
+    return True
+
+
 def bracketed(host: str) -> str:
     """A host as a URL has it: an IPv6 address in brackets."""
     return f'[{host}]' if ':' in host else host

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from glance_wsgi import errors
 from glance_wsgi import keystone
 from glance_wsgi import state
 from glance_wsgi import upstream
@@ -94,15 +95,30 @@ def glance_conf(deployment: Deployment) -> pathlib.Path:
     return deployment.state.etc / 'glance' / 'glance-api.conf'
 
 
+def own_settings(deployment: Deployment) -> str:
+    """The person's own settings of Glance; empty if there are none.
+
+    :raises errors.BadOption: the file is no text
+    """
+    file = deployment.state.own_settings
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ''
+    except (OSError, ValueError) as error:
+        raise errors.BadOption(
+            f"{file} can't be read as text: {error}.",
+            'Correct it, or remove it.',
+        ) from error
+
+
 def _glance_variables(
     deployment: Deployment, paste_file: pathlib.Path
 ) -> dict[str, Any]:
     options = deployment.conf.deployment
-    own_settings = deployment.state.own_settings
-    own_text = own_settings.read_text() if own_settings.exists() else ''
     return {
-        'own_settings': own_settings,
-        'own_settings_text': own_text,
+        'own_settings': deployment.state.own_settings,
+        'own_settings_text': own_settings(deployment),
         'stores': [f'{name}:{kind}' for name, kind in options.stores.items()],
         'default_store': next(iter(options.stores)),
         'file_stores': deployment.file_stores,
@@ -113,9 +129,8 @@ def _glance_variables(
         'database': deployment.database,
         'paste_file': paste_file,
         'keystone_url': deployment.keystone_url,
-        'service_name': keystone.SERVICE_USER,
+        'service_name': keystone.service_user(deployment),
         'service_password': deployment.passwords['glance_password'],
-        'region': options.region,
         'python': deployment.python,
     }
 

@@ -56,11 +56,20 @@ class Deployment:
         conf = options.new()
         # Without it, "up" was interrupted before it came to write it.
         saved = self.marker is not None and self.state.options.exists()
+        if saved and not os.access(self.state.options, os.R_OK):
+            raise state.not_readable(self.state.options)
         files = [str(self.state.options)] if saved else []
         if config_file:
             files.append(str(pathlib.Path(config_file).absolute()))
         try:
-            conf(args=[], default_config_files=files, default_config_dirs=[])
+            conf(
+                args=[],
+                default_config_files=files,
+                default_config_dirs=[],
+                # Three places are enough, and a deployment must not change
+                # with the environment of who looks at it.
+                use_env=False,
+            )
             if config_file:
                 _check_names(config_file)
         except (cfg.Error, OSError, ValueError) as error:
@@ -95,15 +104,20 @@ class Deployment:
 
     def hosts(self) -> list[str]:
         """The hosts of this deployment's own addresses, as URLs have them."""
-        addresses = [self.listen]
+        listening = [self.listen]
         if self.embedded_keystone:
-            addresses.append(self.keystone_listen)
-        hosts = [address.reachable.host for address in addresses]
+            listening.append(self.keystone_listen)
+        hosts = [address.reachable.host for address in listening]
         public = self.conf.deployment.public_host
         return [*hosts, public] if public else hosts
 
     def _public(self, address: addresses.Address) -> str:
         host = self.conf.deployment.public_host
+        if host and not addresses.is_host(host):
+            raise errors.BadAddress(
+                f'"{host}" is neither a name nor an address.',
+                'Give --public-host a host alone, without a port.',
+            )
         if not host and address.wildcard:
             raise errors.BadAddress(
                 f'{address} listens everywhere, which tells no client where '

@@ -19,7 +19,6 @@ from glance_wsgi.deployment import CLOUD
 from glance_wsgi.deployment import Deployment
 
 SERVICE = 'image'
-SERVICE_USER = 'glance'
 SERVICE_PROJECT = 'service'
 DOMAIN = 'default'
 INTERFACES = ('public', 'internal')
@@ -37,6 +36,20 @@ def manage(
         deployment.state,
         env,
     )
+
+
+def service_user(deployment: Deployment) -> str:
+    """The name of Glance's user in Keystone."""
+    return str(deployment.conf.deployment.service_user)
+
+
+def place(deployment: Deployment) -> list[str]:
+    """What a registration is for: the Keystone, the region and the user."""
+    return [
+        deployment.keystone_url,
+        deployment.conf.deployment.region,
+        service_user(deployment),
+    ]
 
 
 def database_file(deployment: Deployment) -> pathlib.Path:
@@ -91,7 +104,7 @@ def account(deployment: Deployment) -> dict[str, str]:
     embedded = deployment.embedded_keystone
     return {
         'auth_url': deployment.keystone_url,
-        'username': 'admin' if embedded else SERVICE_USER,
+        'username': 'admin' if embedded else service_user(deployment),
         'password': deployment.passwords[
             'admin_password' if embedded else 'glance_password'
         ],
@@ -122,7 +135,7 @@ def is_registered(deployment: Deployment) -> bool:
     """
     auth = v3.Password(
         auth_url=deployment.keystone_url,
-        username=SERVICE_USER,
+        username=service_user(deployment),
         password=deployment.passwords['glance_password'],
         user_domain_id=DOMAIN,
         project_name=SERVICE_PROJECT,
@@ -160,20 +173,46 @@ def register(deployment: Deployment) -> None:
             SERVICE_PROJECT, domain_id=DOMAIN
         ) or identity.create_project(name=SERVICE_PROJECT, domain_id=DOMAIN)
         _register_user(deployment, identity, project)
-        service = identity.find_service('glance') or identity.create_service(
-            name='glance', type=SERVICE, description='OpenStack Images'
+        services = list(identity.services(type=SERVICE))
+        service = (
+            services[0]
+            if services
+            else identity.create_service(
+                name='glance', type=SERVICE, description='OpenStack Images'
+            )
         )
         for interface in INTERFACES:
             _register_endpoint(deployment, identity, service, interface)
 
 
-def check_administrator(deployment: Deployment) -> None:
-    """Log in as the administrator who is to register Glance.
+def check_registrable(deployment: Deployment) -> None:
+    """Log in as the administrator, and see that no other Glance is there.
 
-    :raises errors.KeystoneRefused: there is none, or it is not accepted
+    :raises errors.KeystoneRefused: there is no administrator, it is not
+        accepted, or another Glance has the region's endpoint or our user
     """
     with _explained(deployment):
-        _administrator(deployment)
+        identity = _administrator(deployment)
+        if (deployment.marker or {}).get('registered') == place(deployment):
+            return
+        name = service_user(deployment)
+        if identity.find_user(name, domain_id=DOMAIN):
+            raise errors.KeystoneRefused(
+                f'Keystone at {deployment.keystone_url} has a user "{name}" '
+                'already; another Glance may need its password.',
+                'Give another name with --service-user, or remove that user.',
+            )
+        region = deployment.conf.deployment.region
+        for service in identity.services(type=SERVICE):
+            for endpoint in identity.endpoints(
+                service_id=service.id, region_id=region
+            ):
+                if endpoint.url != deployment.endpoint:
+                    raise errors.KeystoneRefused(
+                        f'The region {region} has an Images API already, at '
+                        f'{endpoint.url}.',
+                        'Choose another --region, or remove that endpoint.',
+                    )
 
 
 @contextlib.contextmanager
@@ -223,20 +262,34 @@ def _administrator(deployment: Deployment) -> Any:
         }
     try:
         cloud = openstack.connect(app_name=CLOUD, **given)
+        _check_same(deployment, cloud.config.get_auth_args().get('auth_url'))
         cloud.authorize()
     except sdk_exceptions.SDKException as error:
         raise exceptions.Unauthorized(str(error)) from error
     return cloud.identity
 
 
+def _check_same(deployment: Deployment, auth_url: str | None) -> None:
+    # The environment may well be that of another cloud.
+    wanted = deployment.keystone_url
+    if (auth_url or '').rstrip('/').removesuffix('/v3') + '/v3' != wanted:
+        raise errors.KeystoneRefused(
+            f'The administrator in the environment is one of '
+            f'{auth_url or "no Keystone"}, not of {wanted}.',
+            'Give the one of that Keystone: its URL has to be the same in '
+            '--keystone and in OS_CLOUD or OS_AUTH_URL.',
+        )
+
+
 def _register_user(
     deployment: Deployment, identity: Any, project: Any
 ) -> None:
     password = deployment.passwords['glance_password']
-    user = identity.find_user(SERVICE_USER, domain_id=DOMAIN)
+    name = service_user(deployment)
+    user = identity.find_user(name, domain_id=DOMAIN)
     if user is None:
         user = identity.create_user(
-            name=SERVICE_USER, domain_id=DOMAIN, password=password
+            name=name, domain_id=DOMAIN, password=password
         )
     else:
         identity.update_user(user, password=password)

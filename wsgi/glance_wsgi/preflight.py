@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 
+from glance_wsgi import applications
 from glance_wsgi import db
 from glance_wsgi import errors
 from glance_wsgi import keystone
@@ -36,6 +37,7 @@ def check(deployment: Deployment, server: servers.Server) -> None:
     server.version()
     check_stores(deployment)
     check_state_dir(deployment)
+    check_own_settings(deployment)
     check_python(deployment)
     check_ports(deployment, server)
     check_database(deployment)
@@ -110,6 +112,11 @@ def check_stores(deployment: Deployment) -> None:
         )
 
 
+def check_own_settings(deployment: Deployment) -> None:
+    """The person's own settings, if there are any, are a text file."""
+    applications.own_settings(deployment)
+
+
 def _existing(path: pathlib.Path) -> pathlib.Path:
     while not path.exists():
         path = path.parent
@@ -130,13 +137,17 @@ def check_state_dir(deployment: Deployment) -> None:
             for entry in path.iterdir()
             if entry.name not in ('.lock', 'etc')
         )
-        if foreign and not (path / '.lock').exists():
+        if foreign:
             raise errors.StateForeign(
                 f'{path} is not empty and not a deployment (it has '
                 f'{foreign[0]}).',
                 'Choose an empty or new --state-dir.',
             )
-    for folder in reversed((place, *place.parents)):
+    made = deployment.state.directories()
+    for folder in (
+        *reversed((place, *place.parents)),
+        *filter(pathlib.Path.is_dir, made),
+    ):
         if not _may_enter(folder, deployment.user.owner):
             raise errors.StateNotReachable(
                 f'The user {deployment.user.name}, who runs the services, '
@@ -207,13 +218,14 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
     wanted = {'--listen': deployment.listen}
     if deployment.embedded_keystone:
         wanted['--keystone-listen'] = deployment.keystone_listen
+    # By the port alone: a wider or narrower address of it replaces ours.
     ours = {
-        (connection.laddr.ip, connection.laddr.port)
+        connection.laddr.port
         for _, process in server.processes()
         for connection in processes.listening(process)
     }
     for option, address in wanted.items():
-        if (address.host, address.port) not in ours:
+        if address.port not in ours:
             address.check_free(option)
     if len({address.port for address in wanted.values()}) < len(wanted):
         raise errors.PortInUse(
@@ -244,7 +256,7 @@ def check_keystone(deployment: Deployment) -> None:
     keystone.check_answers(deployment.keystone_url)
     begun = deployment.state.secrets.exists()
     if not (begun and keystone.is_registered(deployment)):
-        keystone.check_administrator(deployment)
+        keystone.check_registrable(deployment)
 
 
 def known_current(deployment: Deployment, found: tuple[str, ...]) -> bool:

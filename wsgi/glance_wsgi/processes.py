@@ -83,9 +83,12 @@ def wait(
     return left
 
 
-def kill(processes: list[psutil.Process]) -> None:
-    """End processes at once; psutil refuses where the pid is another's now."""
+def kill(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """End processes at once; those that do not even so.
+
+    psutil refuses where the pid is another's now.
+    """
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    wait(processes, timeout=5)
+    return wait(processes, timeout=5)

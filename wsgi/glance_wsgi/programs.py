@@ -140,7 +140,9 @@ def complaint(output: str) -> str:
 
 def _open_own(path: str, flags: int) -> int:
     # The service user owns the directory: never follow a link it laid there.
-    return os.open(path, flags | os.O_NOFOLLOW, mode=0o600)
+    # Nor wait at a pipe.
+    refuse = os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(path, flags | refuse, mode=0o600)
 
 
 def run(
@@ -164,8 +166,8 @@ def run(
         text=True,
         errors='replace',
         umask=0o077,
-        # Only what is made inheritable: the lock of the state directory.
-        close_fds=False,
+        # The lock of the state directory: the program may outlive us.
+        pass_fds=place.lock_handles,
         **user.popen_arguments(),
     )
     with open(log, 'a', opener=_open_own) as file:

@@ -61,6 +61,7 @@ class StateDir:
         self.marker = self.path / 'deployment.json'
         self.clouds = self.path / 'clouds.yaml'
         self.lockfile = self.path / '.lock'
+        self.lock_handles: tuple[int, ...] = ()
 
     def directories(self) -> tuple[pathlib.Path, ...]:
         """The directories that belong to whoever deploys, parents first."""
@@ -111,11 +112,7 @@ class StateDir:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError as error:
-            raise errors.StateNotWritable(
-                f"The state directory {self.path} can't be read: {error}.",
-                'Run this as the user who ran "glance-wsgi up", or choose '
-                'another --state-dir.',
-            ) from error
+            raise not_readable(self.path) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise errors.StateForeign(
                 f'{self.marker} is not a marker of glance-wsgi ({error}).',
@@ -143,9 +140,11 @@ class StateDir:
         """
         try:
             known = dict(json.loads(self.secrets.read_text()))
+            if not all(isinstance(item, str) for item in known.values()):
+                raise ValueError('a password is no text')
         except FileNotFoundError:
             known = {}
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise errors.StateForeign(
                 f'{self.secrets} is damaged ({error}).',
                 'Remove it and run "glance-wsgi up": new passwords are made '
@@ -187,8 +186,6 @@ class StateDir:
                 file = stack.enter_context(self.lockfile.open('w'))
             except OSError as error:
                 raise not_writable(self.path, error) from error
-            # What we run keeps the lock too: it may outlive us.
-            os.set_inheritable(file.fileno(), True)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -196,7 +193,20 @@ class StateDir:
                     f'Another glance-wsgi command works on {self.path}.',
                     'Wait until it has ended, then try again.',
                 ) from error
-            yield
+            self.lock_handles = (file.fileno(),)
+            try:
+                yield
+            finally:
+                self.lock_handles = ()
+
+
+def not_readable(path: pathlib.Path) -> errors.GlanceWSGIError:
+    """The error for a deployment of somebody else's."""
+    return errors.StateNotWritable(
+        f"{path} can't be read: it belongs to another user.",
+        'Run this as the user who ran "glance-wsgi up", or choose another '
+        '--state-dir.',
+    )
 
 
 def not_writable(path: pathlib.Path, why: object) -> errors.GlanceWSGIError:
@@ -214,8 +224,15 @@ def make_directory(
     """Make a directory of `owner`; True if it was missing."""
     if path.is_dir():
         return False
-    path.mkdir(mode=mode)
-    os.chown(path, owner.uid, owner.gid)
+    path.mkdir(mode=0o700)
+    # By its descriptor: the service user may own the parent, and could lay a
+    # link in its place. And whatever the umask of who runs us is.
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchown(handle, owner.uid, owner.gid)
+        os.fchmod(handle, mode)
+    finally:
+        os.close(handle)
     return True
 
 

@@ -69,12 +69,13 @@ class Up:
 
     def state_directory(self) -> bool:
         """The service user, the directories, and the marker."""
+        # First of all, so that what follows is known to be ours.
+        if self.deployment.marker is None:
+            self._remember(complete=False)
         made = self.deployment.user.owner is None
         self.deployment.user = self.deployment.user.make()
         service = applications.service(self.deployment)
         changed = self.state.make(service)
-        if self.deployment.marker is None:
-            self._remember(complete=False)
         data = self.state.data
         stores = self.deployment.file_stores.values()
         for path in (data / 'staging', data / 'tasks', *stores):
@@ -210,6 +211,8 @@ class Up:
         """Glance's user, service and endpoints in Keystone."""
         if keystone.is_registered(self.deployment):
             return False
+        # Before it: what an interrupted registration made is ours too.
+        self._remember(registered=keystone.place(self.deployment))
         keystone.register(self.deployment)
         return True
 

@@ -1,9 +1,11 @@
 """What all verbs share: the options and how errors are shown."""
 
 import argparse
+import contextlib
 import pathlib
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from cliff import command
@@ -23,7 +25,10 @@ class Verb(command.Command):
     # always exit with 1.
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the verb; what goes wrong becomes a line and an exit code."""
-        self._listen_for_interrupts()
+        with self._noting_interrupts():
+            return self._run(parsed_args)
+
+    def _run(self, parsed_args: argparse.Namespace) -> int:
         try:
             return int(super().run(parsed_args) or 0)
         except errors.GlanceWSGIError as error:
@@ -45,7 +50,8 @@ class Verb(command.Command):
                 errors.Exit.UNEXPECTED,
             )
 
-    def _listen_for_interrupts(self) -> None:
+    @contextlib.contextmanager
+    def _noting_interrupts(self) -> Iterator[None]:
         # Raised inside a destructor or a callback of the garbage collector,
         # Python reports a KeyboardInterrupt and goes on. So it is noted too.
         self._interrupted = False
@@ -58,8 +64,13 @@ class Verb(command.Command):
             if not self._interrupted:
                 sys.__unraisablehook__(what)
 
-        signal.signal(signal.SIGINT, note)
+        before = signal.signal(signal.SIGINT, note), sys.unraisablehook
         sys.unraisablehook = report
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before[0])
+            sys.unraisablehook = before[1]
 
     def go_on(self) -> None:
         """Between two steps: stop here if the person has asked for it."""
@@ -89,7 +100,10 @@ class Verb(command.Command):
     def find(self, state_dir: pathlib.Path, *arguments: Any) -> Deployment:
         """The deployment of a state directory, made or to be made."""
         deployment = Deployment(state_dir, *arguments)
-        programs.bypass_proxies(deployment.hosts())
+        # A name that has no address any more must not keep "down" from it;
+        # where it matters the preflight says so.
+        with contextlib.suppress(errors.BadAddress):
+            programs.bypass_proxies(deployment.hosts())
         return deployment
 
     def existing(self, parsed_args: argparse.Namespace) -> Deployment:

@@ -1,9 +1,17 @@
 """``glance-wsgi down``: stop exactly what ``up`` started."""
 
 import argparse
+import math
 
 from glance_wsgi import servers
 from glance_wsgi.cmd import base
+
+
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
 
 
 class Down(base.Verb):
@@ -20,7 +28,7 @@ class Down(base.Verb):
         parser.add_argument(
             '--timeout',
             metavar='SECONDS',
-            type=float,
+            type=seconds,
             help='How long what has begun may take. 0 kills at once, which '
             'loses running uploads and imports. (default: the task_mercy of '
             'the deployment)',

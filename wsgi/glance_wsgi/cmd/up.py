@@ -1,6 +1,7 @@
 """``glance-wsgi up``: from nothing, or from anything, to a serving API."""
 
 import argparse
+import os
 import time
 
 from glance_wsgi import steps
@@ -30,6 +31,9 @@ class Up(base.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the steps, a line for each."""
+        # The service user has to reach what we make; what nobody else may
+        # read is closed file by file.
+        os.umask(0o022)
         began = time.monotonic()
         deployment = self.find(
             parsed_args.state_dir,

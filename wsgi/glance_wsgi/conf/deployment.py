@@ -49,6 +49,14 @@ OPTS = [
         'command does.',
     ),
     cfg.StrOpt(
+        'service_user',
+        default='glance',
+        metavar='NAME',
+        help="Glance's user in Keystone, which is made with a password of "
+        'this deployment. It must not be the user of another Glance that the '
+        'same Keystone has: that one would lose its password.',
+    ),
+    cfg.StrOpt(
         'keystone_listen',
         default='127.0.0.1:5000',
         metavar='HOST:PORT',

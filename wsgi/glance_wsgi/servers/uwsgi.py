@@ -210,24 +210,32 @@ class UWSGI(servers.Server):
     def stop(self, timeout: float) -> list[psutil.Process]:
         everything = [process for _, process in self.processes()]
         if not timeout:
-            processes.kill(everything)
-            return everything
+            return self._kill(everything)
         emperor = self._process('emperor')
         self._ask_to_end(emperor)
         vassals = [process for process in everything if process != emperor]
         left = processes.wait(vassals, timeout)
         if left:
-            numbers = ', '.join(str(process.pid) for process in left)
-            raise errors.NotStopped(
-                f'Processes {numbers} have not ended in {timeout:.0f} s; '
-                'they still have requests or imports to finish.',
-                'Wait and try again, or give --timeout 0 to kill them.',
+            raise _not_stopped(
+                left,
+                f'After {timeout:.0f} s they still have requests or imports '
+                'to finish.',
             )
         if emperor is not None:
             # It looks after its vassals once a second and takes one off its
             # list each time. They are gone: there is nothing to wait for.
             processes.kill([emperor])
             self._pidfile('emperor').unlink(missing_ok=True)
+        return everything
+
+    def _kill(self, everything: list[psutil.Process]) -> list[psutil.Process]:
+        # The Emperor first, which would start again what dies before it.
+        emperor = self._process('emperor')
+        if emperor is not None:
+            processes.kill([emperor])
+        left = processes.kill(everything)
+        if left:
+            raise _not_stopped(left, 'They do not even end when killed.')
         return everything
 
     def _ask_to_end(self, emperor: psutil.Process | None) -> None:
@@ -254,6 +262,16 @@ class UWSGI(servers.Server):
             for process in processes.family(emperor):
                 found.setdefault(process.pid, ('emperor', process))
         return list(found.values())
+
+
+def _not_stopped(
+    left: list[psutil.Process], why: str
+) -> errors.GlanceWSGIError:
+    numbers = ', '.join(str(process.pid) for process in left)
+    return errors.NotStopped(
+        f'Processes {numbers} have not ended. {why}',
+        'Wait and try again, or give --timeout 0 to kill them.',
+    )
 
 
 def _size(file: pathlib.Path) -> int:
