@@ -372,6 +372,23 @@ def test_images_and_reused_pids_outlive_down_and_up(breakable):
         cloud.image.delete_image(image)
 
 
+def test_a_purge_keeps_the_data_of_what_still_answers(breakable):
+    breakable.up()
+    run = breakable.state_dir / 'run'
+    times = {file: file.stat().st_mtime for file in run.glob('*.pid')}
+    try:
+        # As if the clock had been set forward since.
+        for file in times:
+            os.utime(file, (1000, 1000))
+        result = breakable('down', '--purge', check=False)
+    finally:
+        for file, written in times.items():
+            os.utime(file, (written, written))
+    assert result.returncode == Exit.NOT_STOPPED
+    assert breakable.endpoint in result.stderr
+    assert_serves(breakable)
+
+
 # --- status ---
 
 

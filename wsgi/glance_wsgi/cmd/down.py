@@ -3,8 +3,11 @@
 import argparse
 import math
 
+from glance_wsgi import errors
+from glance_wsgi import probe
 from glance_wsgi import servers
 from glance_wsgi.cmd import base
+from glance_wsgi.deployment import Deployment
 
 
 def seconds(text: str) -> float:
@@ -12,6 +15,18 @@ def seconds(text: str) -> float:
     if not 0 <= number < math.inf:
         raise ValueError(text)
     return number
+
+
+def _check_silent(deployment: Deployment) -> None:
+    # Times tell which process is ours, and the clock may have been set since.
+    # Better keep the data than take it from under a service.
+    url = deployment.local_endpoint
+    if probe.health(f'{url}/healthcheck') == 'OK':
+        raise errors.NotStopped(
+            f'No process of ours is left, but {url} still answers.',
+            'Stop what listens there, then try again.',
+            'Nothing was removed.',
+        )
 
 
 class Down(base.Verb):
@@ -50,6 +65,7 @@ class Down(base.Verb):
         with deployment.state.lock():
             stopped = servers.load(deployment).stop(timeout)
             if parsed_args.purge:
+                _check_silent(deployment)
                 deployment.state.purge()
         print(
             f'Stopped {len(stopped)} processes.'
