@@ -10,11 +10,13 @@
 # that pip chose: the newest there is.
 . "$(dirname "$0")/common.sh"
 
-# Glance and Keystone are services, which OpenStack's file does not pin.
+# What OpenStack's file does not pin: Glance and Keystone, which are services,
+# and setuptools. The pbr of 2025.* builds with pkg_resources, which left
+# setuptools with version 81.
 services() {
     case $1 in
-        2025.1) echo glance==30.2.0 keystone==27.0.2 ;;
-        2025.2) echo glance==31.1.0 keystone==28.1.0 ;;
+        2025.1) echo glance==30.2.0 keystone==27.0.2 setuptools==80.10.2 ;;
+        2025.2) echo glance==31.1.0 keystone==28.1.0 setuptools==80.10.2 ;;
         2026.1) echo glance==32.0.0 keystone==29.1.0 ;;
         2026.2) echo glance==33.0.0 keystone==30.0.0 ;;
     esac
