@@ -2,7 +2,8 @@
 # tools/test.sh [ENVIRONMENT...] [-- ARGUMENT...]: all tests, or those tox
 # environments; arguments go to pytest. For instance:
 #
-#   tools/test.sh                               everything, as the CI does
+#   tools/test.sh                               all that takes no 20 minutes
+#   tools/test.sh long                          the rest, which the CI runs too
 #   tools/test.sh unit linters
 #   tools/test.sh functional -- -k chunked
 #   tools/test.sh py312-smoke-glance33
@@ -12,7 +13,7 @@
 # ends with the result and the seconds of each, and so does the exit code.
 . "$(dirname "$0")/common.sh"
 
-# All of it. Every supported Glance and every supported Python is met once,
+# Every supported Glance and every supported Python is met once,
 # not in all combinations: `functional` has the newest Glance on the default
 # Python, the oldest Python goes to the oldest Glance.
 everything() {
@@ -60,6 +61,17 @@ copy_python() {
     mv "$copy.new" "$copy"
 }
 
+# What takes longer: every server, and what happens under load.
+long() {
+    local server
+    for server in apache modwsgi modwsgi-pypi; do
+        echo "servers-$server"
+    done
+    for server in uwsgi apache modwsgi modwsgi-pypi; do
+        echo "load-$server"
+    done
+}
+
 environments=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
     environments+=("$1")
@@ -72,9 +84,10 @@ choose_python
 lock test
 tool_venv tox "$TOX"
 
-if [ ${#environments[@]} = 0 ]; then
-    mapfile -t environments < <(everything | tr ' ' '\n')
-fi
+case ${environments[*]} in
+    '') mapfile -t environments < <(everything | tr ' ' '\n') ;;
+    long) mapfile -t environments < <(long) ;;
+esac
 
 # The interpreters that names such as py312-smoke-glance33 ask for.
 discover=() run=()

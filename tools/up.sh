@@ -14,7 +14,22 @@ series=${GLANCE_SERIES:-2026.2}
 pythons=$(series_pythons "$series") ||
     die "GLANCE_SERIES=$series: know 2025.1, 2025.2, 2026.1 and 2026.2"
 
-"$TOP/tools/system-packages.sh"
+# The web server that the arguments name may need packages of its own.
+profile() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --server) echo "${2-}" ;;
+            --server=*) echo "${1#*=}" ;;
+        esac
+        shift
+    done
+}
+server=$(profile "$@")
+case $server in
+    apache-uwsgi) "$TOP/tools/system-packages.sh" default apache-uwsgi ;;
+    mod_wsgi) "$TOP/tools/system-packages.sh" default mod-wsgi ;;
+    *) "$TOP/tools/system-packages.sh" ;;
+esac
 choose_place
 choose_python
 case " $pythons " in

@@ -14,6 +14,18 @@ import pytest
 import toolkit
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        '--server',
+        default='uwsgi',
+        help='the --server of the deployments that the tests make',
+    )
+
+
+def pytest_configure(config):
+    toolkit.SERVER = config.getoption('--server')
+
+
 @pytest.fixture(scope='session')
 def workspace():
     """A directory that the service user may enter; pytest's it may not."""

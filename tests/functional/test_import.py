@@ -11,6 +11,8 @@ import pytest
 import toolkit
 from images import MIB
 
+pytestmark = pytest.mark.each_server
+
 
 @images.framings
 def test_glance_direct_imports_what_was_staged(

@@ -16,6 +16,9 @@ import openstack
 import psutil
 import yaml
 
+SERVER = 'uwsgi'
+"""The server of all deployments that name no other; set by --server."""
+
 BIN = pathlib.Path(sys.prefix, 'bin')
 
 # Test servers are on ports of loopback, which web-download and locations
@@ -129,7 +132,8 @@ def glance_wsgi(
         capture_output=True,
         text=True,
         env={**os.environ, **(env or {})},
-        timeout=180,
+        # A reload waits for transfers; a hang is pytest's to end.
+        timeout=540,
         cwd='/',
         umask=umask,
         **as_user(user),
@@ -163,6 +167,7 @@ class Deployed:
             'up',
             f'--listen=127.0.0.1:{self.port}',
             f'--keystone-listen=127.0.0.1:{self.keystone_port}',
+            f'--server={SERVER}',
             *words,
             **options,
         )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from glance_wsgi import errors
 from glance_wsgi.addresses import Address
 from glance_wsgi.addresses import bracketed
+from glance_wsgi.addresses import prefix
 
 PORTS = st.integers(1, 65535)
 # Without zones (fe80::1%eth0), which are a machine's own.
@@ -122,3 +123,47 @@ def test_an_address_that_just_served_a_client_counts_as_free():
         near.close()
         assert far.recv(1) == b''
     address.check_free('--listen')
+
+
+@pytest.mark.parametrize(
+    ('text', 'path'),
+    [
+        ('/', ''),
+        ('/image', '/image'),
+        ('/image/', '/image'),
+        ('/a/b.c/~d_e-1', '/a/b.c/~d_e-1'),
+    ],
+)
+def test_a_path_has_no_slash_at_its_end(text, path):
+    assert prefix(text, '--path') == path
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'image',
+        '//',
+        '//image',
+        '/a//b',
+        '/..',
+        '/a/../b',
+        '/./a',
+        '/a b',
+        '/a%20b',
+        '/a?b',
+        '/a#b',
+        '/a"b',
+        '/a|b',
+        '/a$b',
+        '/a\nb',
+        '/image\n',
+        '/größe',
+    ],
+)
+def test_what_is_no_path_is_refused_with_an_example(text):
+    """Some of it would mean something in a server's files."""
+    with pytest.raises(errors.BadAddress, match='--path') as caught:
+        prefix(text, '--path')
+    assert '/image' in caught.value.action
+    assert len(caught.value.line().splitlines()) == 1

@@ -4,9 +4,13 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy
 
 from glance_wsgi import app
 from glance_wsgi import errors
+from glance_wsgi import lifecycle
+from glance_wsgi.db import sqlite
+from glance_wsgi.servers import uwsgi_continue
 
 LOAD = 'import glance_wsgi.api'
 
@@ -29,3 +33,47 @@ def test_a_configuration_that_is_missing_ends_the_import(tmp_path):
     )
     assert result.returncode != 0
     assert 'Error' in result.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The names of the steps, as each is put around the application."""
+    order = []
+
+    def around(module, name):
+        def step(application):
+            order.append(name)
+            return (name, application)
+
+        monkeypatch.setattr(module, name, step)
+
+    around(sqlite, 'take_turns')
+    around(uwsgi_continue, 'answer')
+    around(lifecycle, 'watch')
+    monkeypatch.setattr(app, '_glance', lambda: 'glance')
+    return order
+
+
+def test_every_step_is_around_those_before_it(steps):
+    """What counts requests sees all of each, whoever answers it."""
+    assert app.build() == (
+        'watch',
+        ('answer', ('take_turns', 'glance')),
+    )
+    assert steps == ['take_turns', 'answer', 'watch']
+
+
+def test_outside_of_the_known_servers_only_the_turns_are_taken(monkeypatch):
+    """Whatever the server is: their own tests are elsewhere."""
+
+    def glance(environ, start_response):
+        return [environ['REQUEST_METHOD'].encode()]
+
+    monkeypatch.setattr(app, '_glance', lambda: glance)
+    try:
+        application = app.build()
+    finally:
+        sqlalchemy.event.remove(
+            sqlalchemy.Engine, 'before_cursor_execute', sqlite._begin
+        )
+    assert application({'REQUEST_METHOD': 'GET'}, None) == [b'GET']

@@ -77,7 +77,7 @@ def test_control_c_is_one_line_and_not_an_error_of_ours(run):
 def test_without_a_verb_the_verbs_are_shown(run):
     code, said = run()
     assert code == Exit.OK
-    for verb in ('up', 'down', 'status'):
+    for verb in ('up', 'down', 'reload', 'render', 'status'):
         assert f'\n  {verb} ' in said.out
 
 
@@ -93,7 +93,7 @@ def test_an_option_that_does_not_exist_is_wrong_usage(run):
     assert caught.value.code == Exit.USAGE
 
 
-@pytest.mark.parametrize('verb', ['down', 'status'])
+@pytest.mark.parametrize('verb', ['down', 'reload', 'status'])
 def test_a_verb_without_a_deployment_says_where_it_looked(run, tmp_path, verb):
     code, said = run(verb, '--state-dir', tmp_path / 'none')
     assert code == Exit.STATE_MISSING
@@ -101,7 +101,7 @@ def test_a_verb_without_a_deployment_says_where_it_looked(run, tmp_path, verb):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('verb', ['up', 'down', 'status'])
+@pytest.mark.parametrize('verb', ['up', 'down', 'reload', 'render', 'status'])
 def test_help_shows_every_verbs_place_and_nothing_unfilled(run, verb):
     code, said = run('help', verb)
     assert code == Exit.OK
@@ -132,8 +132,16 @@ def test_a_wrong_option_of_up_is_refused_before_anything_is_made(
 
 def test_an_unknown_server_is_answered_with_those_there_are(tmp_path):
     deployment = Deployment(tmp_path, None, {'server': 'nonsense'})
-    with pytest.raises(errors.ServerUnknown, match='uwsgi'):
+    with pytest.raises(errors.ServerUnknown, match='uwsgi') as caught:
         servers.load(deployment)
+    for name in ('apache-uwsgi', 'mod_wsgi', 'uwsgi'):
+        assert name in caught.value.action
+
+
+@pytest.mark.parametrize('name', ['apache-uwsgi', 'mod_wsgi', 'uwsgi'])
+def test_a_server_is_found_by_its_name(tmp_path, name):
+    deployment = Deployment(tmp_path, None, {'server': name})
+    assert servers.load(deployment).name == name
 
 
 def test_the_default_place_follows_the_xdg_directories(monkeypatch, tmp_path):

@@ -15,7 +15,6 @@ CLASSES = GlanceWSGIError.__subclasses__()
 # Codes of what is no error of a deployment.
 OWN = {
     Exit.OK,
-    Exit.NOT_SERVING,
     Exit.USAGE,
     Exit.UNEXPECTED,
     Exit.INTERRUPTED,

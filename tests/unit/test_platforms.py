@@ -1,5 +1,8 @@
 """Which distribution this is, from files as they really look."""
 
+import subprocess
+
+import material
 import pytest
 
 from glance_wsgi import platforms
@@ -53,3 +56,19 @@ def test_the_system_user_gets_no_shell_and_its_name_comes_last(platform):
 def test_no_distribution_is_in_two_families():
     ids = [name for platform in platforms.PLATFORMS for name in platform.ids]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize('platform', platforms.PLATFORMS)
+def test_every_distribution_says_where_its_apache_is(platform):
+    apache = platform.apache
+    assert apache.program.is_absolute() and apache.modules.is_absolute()
+    assert apache.package and apache.mod_wsgi
+
+
+def test_the_apache_of_this_machine_is_where_it_should_be():
+    material.need_apache('mod_mpm_event.so', 'mod_proxy_http.so')
+    apache = platforms.current().apache
+    said = subprocess.run(
+        [apache.program, '-v'], capture_output=True, text=True, check=True
+    )
+    assert 'Apache/2.4' in said.stdout

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from glance_wsgi import processes
+from glance_wsgi import servers
 
 ME = os.geteuid()
 SLEEP = [sys.executable, '-c', 'import time; time.sleep(60)']
@@ -119,3 +120,166 @@ def test_killing_what_is_gone_already_is_no_error(child):
     child.kill()
     child.wait()
     processes.kill([process])
+
+
+def test_when_a_process_began_is_known_to_a_fraction_of_a_second():
+    before = time.time()
+    with subprocess.Popen(SLEEP) as process:
+        after = time.time()
+        began = processes.began(psutil.Process(process.pid))
+        process.kill()
+    tick = 2 / os.sysconf('SC_CLK_TCK')
+    assert before - tick <= began <= after + tick
+
+
+def test_a_name_with_brackets_does_not_hide_when_a_process_began():
+    """The name is between brackets in /proc, and may have some itself."""
+    name = 'f(x) 1 2'
+    code = (
+        f'open("/proc/self/comm", "w").write({name!r}); print(flush=True); '
+        'import time; time.sleep(60)'
+    )
+    command = [sys.executable, '-c', code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        found = psutil.Process(process.pid)
+        assert found.name() == name
+        assert abs(processes.began(found) - time.time()) < 30
+        process.kill()
+
+
+def test_a_process_that_has_ended_began_at_no_time(child):
+    process = psutil.Process(child.pid)
+    child.kill()
+    child.wait()
+    with pytest.raises(psutil.NoSuchProcess):
+        processes.began(process)
+    assert processes.age(process) == 0
+    assert processes.title(process) == ''
+    assert processes.children(process) == []
+    assert processes.listening(process) == []
+    assert not servers.began_before(process, time.time() + 60)
+
+
+def test_the_older_of_two_processes_began_before_the_younger(child):
+    time.sleep(0.05)
+    moment = time.time()
+    time.sleep(0.05)
+    with subprocess.Popen(SLEEP) as younger:
+        assert servers.began_before(psutil.Process(child.pid), moment)
+        assert not servers.began_before(psutil.Process(younger.pid), moment)
+        ages = [
+            processes.age(psutil.Process(process.pid))
+            for process in (child, younger)
+        ]
+        younger.kill()
+    assert ages == sorted(ages, reverse=True)
+
+
+def test_a_title_is_the_whole_command_line(child):
+    assert processes.title(psutil.Process(child.pid)) == ' '.join(SLEEP)
+
+
+NEST = f"""if True:
+    import subprocess, sys, time
+    subprocess.Popen({SLEEP!r})
+    print('started', flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def leader(tmp_path):
+    """A process with a session of its own and a child, and its pid file."""
+    command = [sys.executable, '-c', NEST]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        process.stdout.readline()
+        (tmp_path / 'pid').write_text(str(process.pid))
+        everything = processes.family(psutil.Process(process.pid))
+        yield process, everything[1], tmp_path / 'pid'
+        processes.kill(everything)
+
+
+def test_children_are_those_that_live(leader):
+    process, child, _ = leader
+    parent = psutil.Process(process.pid)
+    assert processes.children(parent) == [child]
+    child.kill()
+    processes.wait([child], 10)
+    assert processes.children(parent) == []
+
+
+def test_a_session_is_its_leader_and_what_it_has_started(leader):
+    process, child, pidfile = leader
+    found = processes.session(pidfile, ME)
+    assert found == [psutil.Process(process.pid), child]
+    assert processes.session(pidfile, ME + 1) == []
+
+
+@pytest.mark.parametrize('reaped', [True, False])
+def test_a_session_is_found_after_its_leader_was_killed(leader, reaped):
+    process, child, pidfile = leader
+    os.kill(process.pid, signal.SIGKILL)
+    if reaped:
+        process.wait()
+    else:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.session(pidfile, ME) == [child]
+
+
+def test_a_session_of_a_recycled_number_is_none(leader):
+    _, _, pidfile = leader
+    shift(pidfile, -3600)
+    assert processes.session(pidfile, ME) == []
+
+
+@pytest.mark.parametrize('text', ['', 'apache', '99999999'])
+def test_a_file_without_a_pid_means_no_session(tmp_path, text):
+    (tmp_path / 'pid').write_text(text)
+    assert processes.session(tmp_path / 'pid', ME) == []
+    assert processes.session(tmp_path / 'none', ME) == []
+
+
+LISTEN = """if True:
+    import socket, sys, time
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        print(server.getsockname()[1], flush=True)
+        sys.stdin.readline()
+    time.sleep(60)
+"""
+
+
+def test_a_process_is_deaf_once_it_has_closed_its_socket():
+    command = [sys.executable, '-c', LISTEN]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+        port = int(process.stdout.readline())
+        found = psutil.Process(process.pid)
+        (socket,) = processes.listening(found)
+        assert socket.laddr.port == port
+        process.stdin.write(b'\n')
+        process.stdin.flush()
+        processes.wait_until_deaf(found, timeout=10)
+        assert processes.listening(found) == []
+        assert processes.alive(found)
+        process.kill()
+
+
+def test_what_is_asked_to_end_ends_and_what_refuses_is_killed():
+    refuses = (
+        'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
+        'print(flush=True); time.sleep(60)'
+    )
+    command = [sys.executable, '-c', refuses]
+    with (
+        subprocess.Popen(SLEEP) as one,
+        subprocess.Popen(command, stdout=subprocess.PIPE) as other,
+    ):
+        other.stdout.readline()
+        processes.terminate(
+            [psutil.Process(one.pid), psutil.Process(other.pid)], timeout=0.3
+        )
+        assert one.wait() == -signal.SIGTERM
+        assert other.wait() == -signal.SIGKILL

@@ -1,14 +1,20 @@
 """The templates of httpd/, filled."""
 
 import configparser
+import functools
+import json
 import os
 import pathlib
+import re
+import subprocess
+import sys
 
 import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import meta
+from jinja2 import nodes
 from oslo_config import cfg
 
 from glance_wsgi import errors
@@ -17,38 +23,119 @@ from glance_wsgi import state
 
 CHECKOUT = pathlib.Path(__file__).parents[2] / 'httpd'
 NAMES = sorted(file.name for file in CHECKOUT.glob('*.j2'))
-INIS = [name for name in NAMES if name.endswith('.ini.j2')]
-CONFS = [name for name in NAMES if name.endswith('.conf.j2')]
+APPLICATION = {
+    'name': 'glance-api',
+    'path': '/image',
+    'socket': '/run/glance-api.sock',
+    'script': '/wsgi/glance-api.wsgi',
+    'directory': '/wsgi',
+    'file': 'glance-api.wsgi',
+    'processes': 2,
+    'threads': 16,
+}
+SITE = {
+    'listen': '127.0.0.1:9292',
+    'paths': ['/image', '/identity'],
+    'applications': [APPLICATION],
+}
+
+TLS = {
+    'certificate': '/etc/ssl/one.pem',
+    'key': '/etc/ssl/one.key',
+    'ciphers': 'ECDHE-RSA-AES128-GCM-SHA256',
+    'hsts_max_age': 60,
+}
 
 # Variables that are not text, which is what any other one is here.
 VALUES = {
+    'access_log': 'combined',
+    'answer_timeout': 600,
+    'application': APPLICATION,
+    'children': 2,
+    'chunk_limit': 2**26,
+    'client_timeout': 60,
+    'default_store': 'fast',
     'environment': {'OS_GLANCE_CONFIG_DIR': '/etc/glance'},
     'file_stores': {'fast': '/fast', 'cheap': '/cheap'},
-    'stores': ['fast:file', 'cheap:file', 'web:http'],
-    'default_store': 'fast',
     'listen': '127.0.0.1:9292',
     'listen_queue': 1024,
-    'processes': 2,
-    'threads': 16,
-    'client_timeout': 60,
-    'chunk_limit': 2**26,
     'mercy': 3600,
+    'modules': ['env', 'ssl'],
     'own_settings_text': '',
+    'path': '/image',
+    'processes': 2,
+    'redirect': {
+        'listen': '127.0.0.1:8080',
+        'target': 'https://127.0.0.1:9292',
+    },
+    'server_name': 'images.example.org',
+    'site': SITE,
+    'sites': [SITE],
+    'socket': '127.0.0.1:9292',
+    'socket_timeout': 60,
+    'stores': ['fast:file', 'cheap:file', 'web:http'],
+    'threads': 16,
+    'threads_per_child': 64,
+    'tls': TLS,
 }
+
+
+@functools.cache
+def tree(name):
+    return render.environment().parse((CHECKOUT / name).read_text())
+
+
+@functools.cache
+def parts(name):
+    """The templates that a template includes, themselves or by others."""
+    named = set(meta.find_referenced_templates(tree(name)))
+    return named.union(*(parts(part) for part in named))
+
+
+SHARED = {part for name in NAMES for part in parts(name)}
+"""Templates that are a part of others, and never a file of their own."""
+
+WHOLE = [name for name in NAMES if name not in SHARED]
+OSLO = ['glance-api.conf.j2', 'keystone.conf.j2']
+UWSGI = [name for name in WHOLE if name.startswith('uwsgi-')]
+APACHE = [
+    name for name in WHOLE if name.endswith('.conf.j2') and name not in OSLO
+]
+
+
+@functools.cache
+def needed(name):
+    """What has to be given to a template, for its parts too.
+
+    Not what it gives to its parts itself, the variables of its loops.
+    """
+    loops = {
+        target.name
+        for loop in tree(name).find_all(nodes.For)
+        for target in (loop.target, *loop.target.iter_child_nodes())
+        if isinstance(target, nodes.Name)
+    }
+    inside = {
+        variable
+        for part in parts(name)
+        for variable in meta.find_undeclared_variables(tree(part))
+    }
+    return meta.find_undeclared_variables(tree(name)) | (inside - loops)
 
 
 def variables(name):
     """Every variable of a template, with some value."""
-    source = (CHECKOUT / name).read_text()
-    tree = render.environment().parse(source)
+    values = VALUES
+    if name == 'apache.conf.j2':  # where the site is a file
+        values = {**VALUES, 'site': '/site.conf'}
     return {
-        variable: VALUES.get(variable, f'/{variable}')
-        for variable in meta.find_undeclared_variables(tree)
+        variable: values.get(variable, f'/{variable}')
+        for variable in needed(name)
     }
 
 
 def ini(name, **given):
-    """A rendered file, read as ini; uWSGI and Paste may repeat a key."""
+    """A rendered file, read as ini; uWSGI may repeat a key."""
     parser = configparser.RawConfigParser(strict=False, delimiters=('=',))
     parser.optionxform = str
     parser.read_string(render.render(name, {**variables(name), **given}))
@@ -85,31 +172,86 @@ def test_a_missing_variable_is_an_error_that_names_it(name, missing):
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_a_template_ends_with_one_line_end_and_has_no_traces_of_jinja(name):
-    text = render.render(name, variables(name))
+def test_a_part_that_others_include_is_none_of_their_variables():
+    assert {'apache-tls.conf.j2', 'uwsgi-limits.ini.j2'} <= SHARED
+    assert {*UWSGI, *APACHE, *OSLO, 'application.wsgi.j2'} == set(WHOLE)
+
+
+@pytest.mark.parametrize('tls', [None, TLS], ids=['plain', 'encrypted'])
+@pytest.mark.parametrize('name', WHOLE)
+def test_a_file_ends_with_one_line_end_and_has_no_traces_of_jinja(name, tls):
+    text = render.render(name, {**variables(name), 'tls': tls})
     assert text.endswith('\n') and not text.endswith('\n\n')
-    assert '{{' not in text and '{%' not in text
+    # uWSGI and Apache have a %{...} of their own, and JSON has braces.
+    for trace in ('{{', '{%', '%}', '#}', 'None', 'Undefined'):
+        assert trace not in text.replace('AllowOverride None', '')
 
 
-@pytest.mark.parametrize('name', INIS)
+@pytest.mark.parametrize('name', UWSGI)
 def test_a_rendered_ini_file_is_valid(name):
-    assert ini(name).sections()
+    assert ini(name).sections() == ['uwsgi']
 
 
-@pytest.mark.parametrize('name', CONFS)
+@pytest.mark.parametrize('name', OSLO)
 def test_a_rendered_configuration_is_valid(tmp_path, name):
     assert oslo(tmp_path, name, 'connection', 'database')
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', APACHE)
+def test_every_directive_of_apache_is_closed_and_every_quote(name):
+    for tls in (None, TLS):
+        text = render.render(name, {**variables(name), 'tls': tls})
+        opened = re.findall(r'^ *<(\w+)', text, re.MULTILINE)
+        closed = re.findall(r'^ *</(\w+)>', text, re.MULTILINE)
+        assert sorted(opened) == sorted(closed)
+        for line in text.splitlines():
+            bare = line.replace('\\"', '')
+            assert line.lstrip().startswith('#') or bare.count('"') % 2 == 0
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_a_reason_goes_with_the_directives(name):
+    text = (CHECKOUT / name).read_text()
+    assert re.search(r'https://\S+', text)
+    assert re.search('Written by glance-wsgi', text)
+
+
+def test_a_script_says_where_its_configuration_is_and_that_it_is_loaded(
+    tmp_path,
+):
+    (tmp_path / 'my_module.py').write_text(
+        "import os\napplication = os.environ['OS_X']\n"
+    )
+    ready = tmp_path / 'it\'s "ready"'
+    text = render.render(
+        'application.wsgi.j2',
+        {
+            'name': 'x',
+            'module': 'my_module',
+            'digest': 'd',
+            'environment': {'OS_X': 'a\'b"c\\'},
+            'ready': ready,
+        },
+    )
+    code = f'{text}\nprint(application)'
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        env={'PYTHONPATH': str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == 'a\'b"c\\\n', result.stderr
+    assert ready.exists()
+
+
+@pytest.mark.parametrize('name', WHOLE)
 def test_no_section_is_written_twice(name):
     text = render.render(name, variables(name))
     heads = [line for line in text.splitlines() if line.startswith('[')]
     assert len(heads) == len(set(heads))
 
 
-@pytest.mark.parametrize('name', [name for name in INIS if 'uwsgi' in name])
+@pytest.mark.parametrize('name', UWSGI)
 def test_a_percent_sign_in_a_path_is_none_of_uwsgis_variables(name):
     text = ini(name, log='/100%d/log', pidfile='/100%p/pid')['uwsgi']
     assert text['logto'] == '/100%%d/log'
@@ -154,30 +296,46 @@ def test_uwsgi_ends_no_import_and_no_slow_client_early():
 
 
 def test_uwsgi_has_no_options_that_do_nothing_without_a_router():
-    uwsgi = ini('uwsgi-app.ini.j2')['uwsgi']
-    assert [key for key in uwsgi if key.startswith('http-')] == ['http-socket']
+    for tls, socket in ((None, 'http-socket'), (TLS, 'https-socket')):
+        uwsgi = ini('uwsgi-app.ini.j2', tls=tls)['uwsgi']
+        found = [key for key in uwsgi if re.match('https?(-|$)', key)]
+        assert found == [socket]
 
 
 def test_no_secret_can_be_in_uwsgis_log():
     """A token is in a header, and %(var.HTTP_...) would log one."""
-    uwsgi = ini('uwsgi-app.ini.j2')['uwsgi']
-    assert 'HTTP_' not in uwsgi['log-format']
-    assert 'stats' not in uwsgi
+    for form in ('combined', 'json', 'none'):
+        text = render.render(
+            'uwsgi-app.ini.j2',
+            {**variables('uwsgi-app.ini.j2'), 'access_log': form},
+        )
+        # Headers of the request that are read: what Apache calls combined,
+        # and the id, to keep it clean.
+        named = set(re.findall(r'HTTP_\w+', text))
+        assert named <= {'HTTP_USER_AGENT', 'HTTP_X_OPENSTACK_REQUEST_ID'}
+        assert ('log-format = ' in text) == (form != 'none')
+        assert not re.search('^stats', text, re.MULTILINE)
+
+
+def test_a_line_of_the_json_log_is_an_object():
+    text = ini('uwsgi-app.ini.j2', access_log='json')['uwsgi']
+    line = re.sub(r'%\((status|rsize|msecs)\)', '1', text['log-format'])
+    assert 'request_id' in json.loads(line)
 
 
 def test_a_file_is_written_once_and_then_left_alone(tmp_path):
     file = render.File(
-        path=tmp_path / 'paste.ini',
-        template='glance-wsgi-paste.ini.j2',
-        variables={'glance_paste_file': '/x.ini'},
+        path=tmp_path / 'apache.conf',
+        template='apache-limits.conf.j2',
+        variables={'client_timeout': 77},
         owner=state.Owner.myself(),
         mode=0o640,
     )
     assert file.write() is True
     assert file.write() is False
-    assert 'config:/x.ini#' in file.path.read_text()
+    assert 'Timeout 77' in file.path.read_text()
     assert file.path.stat().st_mode & 0o777 == 0o640
-    assert os.listdir(tmp_path) == ['paste.ini']
+    assert os.listdir(tmp_path) == ['apache.conf']
 
 
 def test_every_template_renders_strictly():

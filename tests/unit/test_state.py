@@ -115,8 +115,15 @@ def test_the_directories_are_made_once(tmp_path):
     place = StateDir(tmp_path / 'a' / 'b')
     assert place.make(ME) is True
     assert place.make(ME) is False
-    for path in (place.etc, place.log, place.run, place.data, place.vassals):
+    for path in (*place.directories(), *place.service_directories()):
         assert path.is_dir()
+    assert {path.name for path in place.etc.iterdir()} == {
+        'apache',
+        'glance',
+        'keystone',
+        'vassals',
+        'wsgi',
+    }
 
 
 @pytest.mark.skipif(not ROOT, reason='only root may give directories away')

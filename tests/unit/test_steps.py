@@ -1,5 +1,10 @@
 """The order of what ``up`` does."""
 
+import material
+import pytest
+
+from glance_wsgi import applications
+from glance_wsgi import errors
 from glance_wsgi import steps
 from glance_wsgi.deployment import Deployment
 
@@ -55,3 +60,83 @@ def test_every_step_says_what_it_does(tmp_path):
 def test_looking_at_the_steps_changes_nothing(tmp_path):
     names(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def contents(up):
+    """What is in the configuration of a deployment."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in up.state.etc.rglob('*')
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def serving(tmp_path, monkeypatch):
+    """A configured deployment that seems to serve; and one with changes."""
+    assert steps.Up(material.deployment(tmp_path)).configuration()
+    changed = material.deployment(tmp_path, threads='5', client_timeout='7')
+    up = steps.Up(changed)
+    monkeypatch.setattr(up.server, 'processes', lambda: ['something'])
+    return up
+
+
+def test_configuration_that_is_refused_is_put_back(serving, monkeypatch):
+    before = contents(serving)
+
+    def refuse(wanted):
+        assert contents(serving) != before
+        raise errors.ServerRefuses('No.', 'Yes.')
+
+    monkeypatch.setattr(serving.server, 'test', refuse)
+    with pytest.raises(errors.ServerRefuses):
+        serving.configuration()
+    assert contents(serving) == before
+    assert not serving.state.checkpoint.exists()
+
+
+def test_an_application_that_cannot_load_puts_everything_back(
+    serving, monkeypatch
+):
+    before = contents(serving)
+    tried = []
+
+    def refuse(deployment, application):
+        tried.append(application.name)
+        raise errors.ServerRefuses('No.', 'Yes.')
+
+    monkeypatch.setattr(serving.server, 'test', lambda wanted: None)
+    monkeypatch.setattr(applications, 'check_loads', refuse)
+    with pytest.raises(errors.ServerRefuses):
+        serving.configuration()
+    assert tried == ['keystone']
+    assert contents(serving) == before
+
+
+def test_configuration_that_is_accepted_stays(serving, monkeypatch):
+    monkeypatch.setattr(serving.server, 'test', lambda wanted: None)
+    monkeypatch.setattr(applications, 'check_loads', lambda *words: None)
+    assert serving.configuration() is True
+    text = (serving.state.etc / 'vassals' / 'glance-api.ini').read_text()
+    assert '\nthreads = 5\n' in text
+    assert 'threads = 5' in serving.state.options.read_text()
+    assert serving.configuration() is False
+
+
+def test_what_a_killed_command_has_written_is_put_back_first(tmp_path):
+    up = steps.Up(material.deployment(tmp_path))
+    assert up.configuration()
+    before = contents(up)
+    killed = steps.Up(material.deployment(tmp_path, threads='5'))
+    killed._write_configuration(
+        steps.checkpoint.Checkpoint(killed.state.checkpoint)
+    )
+    assert contents(up) != before
+    assert up.configuration() is False
+    assert contents(up) == before
+
+
+def test_nothing_that_runs_is_nothing_to_reload(tmp_path):
+    up = steps.Up(material.deployment(tmp_path))
+    with pytest.raises(errors.NotServing, match='glance-wsgi up'):
+        up.check_running()

@@ -1,11 +1,14 @@
 """Expect: 100-continue, over a real connection.
 
 uWSGI itself is the one thing that isn't real: its module exists inside a
-uWSGI process only, and all that the filter uses of it is connection_fd().
+uWSGI process only, and all that is used of it is connection_fd() and
+chunked_read().
 """
 
+import concurrent.futures
 import io
 import socket
+import threading
 import types
 
 import pytest
@@ -21,7 +24,12 @@ def client(monkeypatch):
     near, far = socket.socketpair()
     with near, far:
         far.setblocking(False)
-        module = types.SimpleNamespace(connection_fd=near.fileno)
+        chunks = iter([b'one', b'two', b''])
+        module = types.SimpleNamespace(
+            opt={b'http-socket': b'127.0.0.1:9292'},
+            connection_fd=near.fileno,
+            chunked_read=lambda *timeout: next(chunks),
+        )
         monkeypatch.setattr(uwsgi_continue, 'uwsgi', module)
         yield far
 
@@ -34,10 +42,16 @@ def heard(client):
         return b''
 
 
+def environ(**headers):
+    return {
+        'wsgi.input': io.BytesIO(b'one\ntwo\n'),
+        **headers,
+    }
+
+
 def call(application, **headers):
-    environ = {'wsgi.input': io.BytesIO(b'one\ntwo\n'), **headers}
-    wrapped = uwsgi_continue.filter_factory({})(application)
-    return wrapped(environ, lambda status, headers: None)
+    wrapped = uwsgi_continue.answer(application)
+    return wrapped(environ(**headers), lambda status, headers: None)
 
 
 EXPECTING = {'HTTP_EXPECT': '100-continue'}
@@ -95,22 +109,91 @@ def test_the_header_may_be_written_in_any_case(client):
     assert heard(client) == ANSWER
 
 
-def test_a_chunked_body_is_invited_at_once(client):
+CHUNKED = {**EXPECTING, 'HTTP_TRANSFER_ENCODING': 'chunked'}
+
+
+def test_a_chunked_body_is_invited_once_by_the_first_read(client):
     """It is read by uWSGI's own call, past wsgi.input."""
 
     def application(environ, start_response):
+        assert heard(client) == b''
+        assert uwsgi_continue.uwsgi.chunked_read(30) == b'one'
         assert heard(client) == ANSWER
-        environ['wsgi.input'].read()
+        assert uwsgi_continue.uwsgi.chunked_read() == b'two'
         assert heard(client) == b''
         return []
 
-    call(application, HTTP_TRANSFER_ENCODING='Chunked', **EXPECTING)
+    call(application, **CHUNKED)
 
 
-def test_under_any_other_server_there_is_no_filter(monkeypatch):
+def test_a_refused_chunked_upload_is_never_invited(client):
+    call(lambda environ, start_response: [b'401'], **CHUNKED)
+    assert heard(client) == b''
+
+
+def test_a_chunked_body_that_nobody_announced_is_read_without_a_word(client):
+    def application(environ, start_response):
+        assert uwsgi_continue.uwsgi.chunked_read() == b'one'
+        return []
+
+    call(application, HTTP_TRANSFER_ENCODING='chunked')
+    assert heard(client) == b''
+
+
+def test_the_next_request_of_a_thread_is_not_taken_for_the_last_one(client):
+    """One that was refused has left its invitation unsent."""
+
+    def application(environ, start_response):
+        if 'HTTP_EXPECT' not in environ:
+            uwsgi_continue.uwsgi.chunked_read()
+        return []
+
+    wrapped = uwsgi_continue.answer(application)
+    wrapped(environ(**CHUNKED), None)
+    wrapped(environ(), None)
+    assert heard(client) == b''
+
+
+def test_requests_of_two_threads_are_kept_apart(client):
+    """The second one, which expects, comes while the first has yet to read."""
+    begun, go = threading.Event(), threading.Event()
+
+    def application(environ, start_response):
+        if 'HTTP_EXPECT' in environ:
+            go.set()
+            return []
+        begun.set()
+        assert go.wait(10)
+        return [uwsgi_continue.uwsgi.chunked_read()]
+
+    wrapped = uwsgi_continue.answer(application)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(wrapped, environ(), None)
+        assert begun.wait(10)
+        wrapped(environ(**CHUNKED), None)
+        assert first.result() == [b'one']
+    assert heard(client) == b''
+
+
+@pytest.mark.parametrize('headers', [EXPECTING, CHUNKED])
+def test_an_encrypted_connection_is_never_written_to(client, headers):
+    """What is written there would have to be encrypted."""
+
+    def application(environ, start_response):
+        uwsgi_continue.uwsgi.chunked_read()
+        return [environ['wsgi.input'].read()]
+
+    uwsgi_continue.uwsgi.opt = {b'https-socket': b'127.0.0.1:9292,a,b'}
+    assert call(application, **headers) == [b'one\ntwo\n']
+    assert heard(client) == b''
+
+
+def test_under_any_other_server_nothing_is_around_the_application(
+    monkeypatch,
+):
     monkeypatch.setattr(uwsgi_continue, 'uwsgi', None)
 
     def application(environ, start_response):
         return []
 
-    assert uwsgi_continue.filter_factory({})(application) is application
+    assert uwsgi_continue.answer(application) is application

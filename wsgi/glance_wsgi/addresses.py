@@ -87,6 +87,26 @@ class Address:
             raise _cannot_bind(self, option, denied)
 
 
+_PREFIX = re.compile(r'(/[A-Za-z0-9._~-]+)*/?')
+
+
+def prefix(text: str, option: str) -> str:
+    """Read the path that an application is served below.
+
+    :param option: the option that `text` is the value of
+    :return: the path without a slash at its end: empty for the root
+    :raises errors.BadAddress: it is none
+    """
+    dots = {'.', '..'} & set(text.split('/'))
+    if not text.startswith('/') or not _PREFIX.fullmatch(text) or dots:
+        raise errors.BadAddress(
+            f'"{text}" is not a path of a URL.',
+            f'Give {option} something like /image: letters, digits and '
+            '"._~-" between slashes.',
+        )
+    return text.rstrip('/')
+
+
 _NAME = re.compile(r'(?!-)[A-Za-z0-9-]{1,63}(?<!-)')
 
 

@@ -2,16 +2,17 @@
 
 The configuration is found as Glance finds it: ``glance-api.conf`` in the
 directory that ``OS_GLANCE_CONFIG_DIR`` names, /etc/glance where it is unset.
-Middleware is composed by Paste.Deploy: the ``[paste_deploy] config_file`` of
-that configuration names our ini file, which wraps the one of the installed
-Glance.
+Glance composes its middleware by Paste.Deploy; what is added here is what
+depends on the web server or the database, and has to be around all of that.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from glance_wsgi import lifecycle
 from glance_wsgi import upstream
 from glance_wsgi.db import sqlite
+from glance_wsgi.servers import uwsgi_continue
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -24,7 +25,15 @@ def build() -> Application:
         wrong; the web server logs it and must not serve
     """
     upstream.version()
-    return sqlite.take_turns(_glance())
+    application = _glance()
+    # From the inside out: each sees the request before those above it.
+    for step in (
+        sqlite.take_turns,
+        uwsgi_continue.answer,
+        lifecycle.watch,
+    ):
+        application = step(application)
+    return application
 
 
 def _glance() -> Any:

@@ -1,12 +1,16 @@
 """The applications of a deployment, and the files that they read."""
 
 import dataclasses
+import hashlib
 import pathlib
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from glance_wsgi import errors
 from glance_wsgi import keystone
+from glance_wsgi import lifecycle
+from glance_wsgi import programs
 from glance_wsgi import state
 from glance_wsgi import upstream
 from glance_wsgi.deployment import Deployment
@@ -24,17 +28,26 @@ KEYSTONE_THREADS = 4
 class Application:
     """One application that a server runs.
 
-    :param module: ``package.module:callable``, the WSGI application
+    :param module: the module that has the WSGI callable ``application``
+    :param script: the file that a web server loads it by
+    :param ready: a file that is touched each time it has been loaded
+    :param busy: a file that is locked while it has to do with a transfer or
+        an import
     :param listen: HOST:PORT
+    :param path: the path before its own; empty for the root
     :param health: a URL that answers 200 when the application serves
     :param environment: variables that the application finds its
         configuration by; nothing secret
-    :param files: the files that it reads
+    :param files: the files that it reads, its script among them
     """
 
     name: str
     module: str
+    script: pathlib.Path
+    ready: pathlib.Path
+    busy: pathlib.Path
     listen: str
+    path: str
     health: str
     processes: int
     threads: int
@@ -44,9 +57,22 @@ class Application:
 
 def of(deployment: Deployment) -> tuple[Application, ...]:
     """The applications of this deployment, in the order of their start."""
+    if deployment.hosted is not None:
+        return _hosted(deployment, deployment.hosted)
     if deployment.embedded_keystone:
         return (_keystone(deployment), _glance(deployment))
     return (_glance(deployment),)
+
+
+def locations(deployment: Deployment) -> list[tuple[str, str]]:
+    """Where each application is served: its HOST:PORT and its path."""
+    glance = str(deployment.listen), deployment.path
+    if not deployment.hosts_keystone:
+        return [glance]
+    return [
+        (str(deployment.keystone_listen), deployment.keystone_path),
+        glance,
+    ]
 
 
 def service(deployment: Deployment) -> state.Owner:
@@ -57,36 +83,110 @@ def service(deployment: Deployment) -> state.Owner:
     return owner
 
 
-def _glance(deployment: Deployment) -> Application:
-    directory = deployment.state.etc / 'glance'
-    paste_file = directory / 'glance-wsgi-paste.ini'
+def _hosted(
+    deployment: Deployment, directory: pathlib.Path
+) -> tuple[Application, ...]:
+    """Those that others have configured: only the scripts are ours."""
+    keystone_directory = deployment.conf.deployment.keystone_config_dir
+    glance = _glance_application(
+        deployment, directory, (), _contents(directory)
+    )
+    if not keystone_directory:
+        return (glance,)
+    directory = pathlib.Path(keystone_directory).absolute()
+    return (
+        _keystone_application(deployment, directory, (), _contents(directory)),
+        glance,
+    )
+
+
+def _contents(directory: pathlib.Path) -> str:
+    """What is configured in a directory, as one text.
+
+    :raises errors.BadOption: it is none that can be read
+    """
+    try:
+        files = sorted(item for item in directory.iterdir() if item.is_file())
+        return '\0'.join(
+            f'{file.name}\0{file.read_text(errors="replace")}'
+            for file in files
+        )
+    except OSError as error:
+        raise errors.BadOption(
+            f"The configuration in {directory} can't be read: {error}.",
+            'Give the directory that glance-api.conf, or keystone.conf, is '
+            'in.',
+        ) from error
+
+
+def _application(
+    deployment: Deployment,
+    name: str,
+    module: str,
+    environment: Mapping[str, str],
+    files: tuple[File, ...],
+    configured: str,
+    **facts: Any,
+) -> Application:
+    run = deployment.places.run
+    configured += ''.join(file.text() for file in files)
+    code = upstream.fingerprint()
+    script = File(
+        path=deployment.places.etc / 'wsgi' / f'{name}.wsgi',
+        template='application.wsgi.j2',
+        variables={
+            'name': name,
+            'module': module,
+            'environment': environment,
+            'digest': hashlib.sha256((code + configured).encode()).hexdigest(),
+            'ready': run / f'{name}.ready',
+        },
+        owner=state.Owner.myself(),
+    )
     return Application(
+        name=name,
+        module=module,
+        script=script.path,
+        ready=run / f'{name}.ready',
+        busy=run / f'{name}.busy',
+        environment=environment,
+        files=(*files, script),
+        **facts,
+    )
+
+
+def _glance(deployment: Deployment) -> Application:
+    conf = File(
+        path=glance_conf(deployment),
+        template='glance-api.conf.j2',
+        variables=_glance_variables(deployment),
+        owner=service(deployment),
+        mode=0o600,
+    )
+    return _glance_application(deployment, conf.path.parent, (conf,))
+
+
+def _glance_application(
+    deployment: Deployment,
+    directory: pathlib.Path,
+    files: tuple[File, ...],
+    configured: str = '',
+) -> Application:
+    return _application(
+        deployment,
         name=GLANCE,
-        module='glance_wsgi.api:application',
+        module='glance_wsgi.api',
+        environment={
+            'OS_GLANCE_CONFIG_DIR': str(directory),
+            lifecycle.BUSY: str(deployment.places.run / f'{GLANCE}.busy'),
+        },
+        files=files,
+        configured=configured,
         listen=str(deployment.listen),
+        path=deployment.path,
         health=f'{deployment.local_endpoint}/healthcheck',
         processes=deployment.workers,
         threads=deployment.conf.server.threads,
-        environment={'OS_GLANCE_CONFIG_DIR': str(directory)},
-        files=(
-            File(
-                path=glance_conf(deployment),
-                template='glance-api.conf.j2',
-                variables=_glance_variables(deployment, paste_file),
-                owner=service(deployment),
-                mode=0o600,
-            ),
-            File(
-                path=paste_file,
-                template='glance-wsgi-paste.ini.j2',
-                variables={
-                    'glance_paste_file': upstream.shipped(
-                        'glance-api-paste.ini'
-                    )
-                },
-                owner=state.Owner.myself(),
-            ),
-        ),
     )
 
 
@@ -112,9 +212,7 @@ def own_settings(deployment: Deployment) -> str:
         ) from error
 
 
-def _glance_variables(
-    deployment: Deployment, paste_file: pathlib.Path
-) -> dict[str, Any]:
+def _glance_variables(deployment: Deployment) -> dict[str, Any]:
     options = deployment.conf.deployment
     return {
         'own_settings': deployment.state.own_settings,
@@ -127,7 +225,9 @@ def _glance_variables(
         'locks': deployment.state.run / 'locks',
         'self_url': deployment.local_endpoint,
         'database': deployment.database,
-        'paste_file': paste_file,
+        'paste_file': upstream.shipped('glance-api-paste.ini'),
+        'public_endpoint': deployment.endpoint,
+        'keystone_ca': deployment.conf.tls.tls_ca,
         'keystone_url': deployment.keystone_url,
         'service_name': keystone.service_user(deployment),
         'service_password': deployment.passwords['glance_password'],
@@ -136,28 +236,68 @@ def _glance_variables(
 
 
 def _keystone(deployment: Deployment) -> Application:
-    directory = deployment.state.etc / 'keystone'
+    conf = File(
+        path=deployment.state.etc / 'keystone' / 'keystone.conf',
+        template='keystone.conf.j2',
+        variables={
+            'public_endpoint': deployment.keystone_url[: -len('/v3')],
+            'database_file': keystone.database_file(deployment),
+            'fernet_keys': deployment.state.fernet_keys,
+            'credential_keys': deployment.state.credential_keys,
+        },
+        owner=service(deployment),
+        mode=0o600,
+    )
+    return _keystone_application(deployment, conf.path.parent, (conf,))
+
+
+def _keystone_application(
+    deployment: Deployment,
+    directory: pathlib.Path,
+    files: tuple[File, ...],
+    configured: str = '',
+) -> Application:
     listen = deployment.keystone_listen
-    return Application(
+    path = deployment.keystone_path
+    return _application(
+        deployment,
         name=KEYSTONE,
-        module='keystone.wsgi.api:application',
+        module='glance_wsgi.keystone_api',
+        environment={'OS_KEYSTONE_CONFIG_DIR': str(directory)},
+        files=files,
+        configured=configured,
         listen=str(listen),
-        health=f'http://{listen.reachable}/v3',
+        path=path,
+        health=f'{deployment.scheme}://{listen.reachable}{path}/v3',
         processes=KEYSTONE_PROCESSES,
         threads=KEYSTONE_THREADS,
-        environment={'OS_KEYSTONE_CONFIG_DIR': str(directory)},
-        files=(
-            File(
-                path=directory / 'keystone.conf',
-                template='keystone.conf.j2',
-                variables={
-                    'public_endpoint': deployment.keystone_url[: -len('/v3')],
-                    'database_file': keystone.database_file(deployment),
-                    'fernet_keys': deployment.state.fernet_keys,
-                    'credential_keys': deployment.state.credential_keys,
-                },
-                owner=service(deployment),
-                mode=0o600,
-            ),
-        ),
     )
+
+
+def check_loads(deployment: Deployment, application: Application) -> None:
+    """Load an application as its worker would, but serve nothing.
+
+    :raises errors.ServerRefuses: it can't be loaded
+    """
+    result = subprocess.run(
+        [deployment.python, '-c', f'import {application.module}'],
+        cwd='/',
+        env=programs.environment(
+            deployment.state.run, application.environment
+        ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors='replace',
+        umask=0o077,
+        **deployment.user.popen_arguments(),
+    )
+    if result.returncode:
+        said = programs.complaint(result.stderr) or (
+            f'exit code {result.returncode}'
+        )
+        raise errors.ServerRefuses(
+            f"{application.name} can't be loaded: {said}.",
+            'Correct its configuration; what serves goes on with the one '
+            'before.',
+        )

@@ -7,17 +7,32 @@ import sys
 import urllib.parse
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from oslo_config import cfg
 
 from glance_wsgi import addresses
 from glance_wsgi import conf as options
 from glance_wsgi import errors
+from glance_wsgi import places
 from glance_wsgi import programs
 from glance_wsgi import state
 
 EMBEDDED = 'embedded'
 CLOUD = 'glance-wsgi'
+
+# Mozilla's "intermediate" recommendation for TLS 1.2, version 5.7; those of
+# TLS 1.3 are all good. https://wiki.mozilla.org/Security/Server_Side_TLS
+CIPHERS = ':'.join(
+    [
+        'ECDHE-ECDSA-AES128-GCM-SHA256',
+        'ECDHE-RSA-AES128-GCM-SHA256',
+        'ECDHE-ECDSA-AES256-GCM-SHA384',
+        'ECDHE-RSA-AES256-GCM-SHA384',
+        'ECDHE-ECDSA-CHACHA20-POLY1305',
+        'ECDHE-RSA-CHACHA20-POLY1305',
+    ]
+)
 
 _SECRETS = ('admin_password', 'glance_password')
 
@@ -48,6 +63,7 @@ class Deployment:
         self.state = state.StateDir(state_dir or default_state_dir())
         self.marker = self.state.read_marker()
         self.user = programs.ServiceUser.find()
+        self.places = places.Places.of(self.state)
         self.conf = self._load(config_file, overrides or {})
 
     def _load(
@@ -111,7 +127,67 @@ class Deployment:
         public = self.conf.deployment.public_host
         return [*hosts, public] if public else hosts
 
-    def _public(self, address: addresses.Address) -> str:
+    @property
+    def encrypted(self) -> bool:
+        """Whether everything is served over HTTPS."""
+        tls = self.conf.tls
+        if bool(tls.tls_certificate) != bool(tls.tls_key):
+            raise errors.BadCertificate(
+                'A certificate and its key belong together, and only one of '
+                'them is given.',
+                'Give both --tls-certificate and --tls-key, or neither.',
+            )
+        return bool(tls.tls_certificate)
+
+    @property
+    def scheme(self) -> str:
+        """``https`` or ``http``."""
+        return 'https' if self.encrypted else 'http'
+
+    @property
+    def tls(self) -> Mapping[str, Any] | None:
+        """What the servers' templates need to encrypt; None if they don't."""
+        if not self.encrypted:
+            return None
+        return {
+            'certificate': pathlib.Path(self.conf.tls.tls_certificate),
+            'key': pathlib.Path(self.conf.tls.tls_key),
+            'ciphers': CIPHERS,
+            'hsts_max_age': self.conf.tls.hsts_max_age,
+        }
+
+    @property
+    def verify(self) -> bool | str:
+        """How HTTPS is verified, as requests wants it: a file, or True."""
+        return self.conf.tls.tls_ca or True
+
+    @cached_property
+    def redirect_listen(self) -> addresses.Address | None:
+        """Where people are sent on to HTTPS from; None if nowhere."""
+        text = self.conf.tls.redirect_listen
+        if not text:
+            return None
+        if not self.encrypted:
+            raise errors.BadCertificate(
+                'There is no encrypted address that --redirect-listen could '
+                'lead to.',
+                'Give --tls-certificate and --tls-key too.',
+            )
+        return addresses.Address.parse(text, '--redirect-listen')
+
+    @cached_property
+    def path(self) -> str:
+        """The path before the Images API's own; empty for the root."""
+        return addresses.prefix(self.conf.deployment.path, '--path')
+
+    @cached_property
+    def keystone_path(self) -> str:
+        """The path before the embedded Keystone's own; empty for the root."""
+        return addresses.prefix(
+            self.conf.deployment.keystone_path, '--keystone-path'
+        )
+
+    def _public(self, address: addresses.Address, path: str) -> str:
         host = self.conf.deployment.public_host
         if host and not addresses.is_host(host):
             raise errors.BadAddress(
@@ -125,17 +201,17 @@ class Deployment:
                 'Give --public-host the name or address that clients use.',
             )
         host = addresses.bracketed(host or address.host)
-        return f'http://{host}:{address.port}'
+        return f'{self.scheme}://{host}:{address.port}{path}'
 
     @property
     def endpoint(self) -> str:
         """The URL of the Images API that clients are told."""
-        return self._public(self.listen)
+        return self._public(self.listen, self.path)
 
     @property
     def local_endpoint(self) -> str:
         """A URL of the Images API that this machine itself can use."""
-        return f'http://{self.listen.reachable}'
+        return f'{self.scheme}://{self.listen.reachable}{self.path}'
 
     @property
     def embedded_keystone(self) -> bool:
@@ -143,10 +219,19 @@ class Deployment:
         return self.conf.deployment.keystone == EMBEDDED
 
     @property
+    def hosts_keystone(self) -> bool:
+        """Whether the web server has a Keystone beside Glance."""
+        if self.hosted is not None:
+            return bool(self.conf.deployment.keystone_config_dir)
+        return self.embedded_keystone
+
+    @property
     def keystone_url(self) -> str:
         """The URL of Keystone's v3 API."""
         if self.embedded_keystone:
-            return self._public(self.keystone_listen) + '/v3'
+            return (
+                self._public(self.keystone_listen, self.keystone_path) + '/v3'
+            )
         url = str(self.conf.deployment.keystone).rstrip('/')
         if not _is_http(url):
             raise errors.BadOption(
@@ -154,6 +239,15 @@ class Deployment:
                 'Give --keystone a URL like https://keystone.example.org/v3.',
             )
         return url if url.endswith('/v3') else f'{url}/v3'
+
+    @property
+    def hosted(self) -> pathlib.Path | None:
+        """The directory of a Glance that others have configured.
+
+        None where "up" configures it.
+        """
+        directory = self.conf.deployment.glance_config_dir
+        return pathlib.Path(directory).absolute() if directory else None
 
     @property
     def database(self) -> str:

@@ -33,6 +33,8 @@ class Exit(enum.IntEnum):
     SERVER_MISSING = 22
     STORE_UNKNOWN = 23
     BAD_OPTION = 24
+    BAD_CERTIFICATE = 28
+    SERVER_REFUSES = 29
     DATABASE_UNSUPPORTED = 30
     DATABASE_UNREACHABLE = 31
     DATABASE_REFUSED = 32
@@ -72,6 +74,12 @@ class GlanceWSGIError(Exception):
         """The whole error as one line."""
         parts = (self.cause, self.outcome, self.action)
         return ' '.join(' '.join(parts).split())
+
+
+class NotServing(GlanceWSGIError):
+    """Nothing runs, or what runs does not answer."""
+
+    code = Exit.NOT_SERVING
 
 
 class BadAddress(GlanceWSGIError):
@@ -162,6 +170,18 @@ class BadOption(GlanceWSGIError):
     """An option's value, or a configuration file, can't be used."""
 
     code = Exit.BAD_OPTION
+
+
+class BadCertificate(GlanceWSGIError):
+    """The certificate, its key or the two together can't be used."""
+
+    code = Exit.BAD_CERTIFICATE
+
+
+class ServerRefuses(GlanceWSGIError):
+    """The web server can't do what is asked, or refuses its files."""
+
+    code = Exit.SERVER_REFUSES
 
 
 class DatabaseUnsupported(GlanceWSGIError):

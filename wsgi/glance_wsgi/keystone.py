@@ -123,9 +123,16 @@ def clouds(deployment: Deployment) -> dict[str, Any]:
                 'region_name': deployment.conf.deployment.region,
                 'identity_api_version': 3,
                 'image_api_version': 2,
+                **certificates(deployment),
             }
         }
     }
+
+
+def certificates(deployment: Deployment) -> dict[str, str]:
+    """What clouds.yaml says about whom to trust; empty for the usual ones."""
+    ca = deployment.conf.tls.tls_ca
+    return {'cacert': str(pathlib.Path(ca).absolute())} if ca else {}
 
 
 def is_registered(deployment: Deployment) -> bool:
@@ -143,7 +150,7 @@ def is_registered(deployment: Deployment) -> bool:
     )
     try:
         catalog = auth.get_access(
-            session.Session(timeout=TIMEOUT)
+            session.Session(timeout=TIMEOUT, verify=deployment.verify)
         ).service_catalog
     except (exceptions.Unauthorized, exceptions.NotFound):
         return False
@@ -259,6 +266,7 @@ def _administrator(deployment: Deployment) -> Any:
             'load_yaml_config': False,
             'auth': account(deployment),
             'region_name': deployment.conf.deployment.region,
+            **certificates(deployment),
         }
     try:
         cloud = openstack.connect(app_name=CLOUD, **given)
@@ -326,18 +334,21 @@ def unreachable(
     """The error for a Keystone that gives no usable answer."""
     return errors.KeystoneUnreachable(
         f'Keystone at {url} gives no usable answer: {error}.',
-        'Start it, or give --keystone its URL, which ends in /v3.',
+        'Start it, or give --keystone its URL, which ends in /v3; a '
+        'certificate that systems do not know needs --tls-ca.',
         outcome,
     )
 
 
-def check_answers(url: str) -> None:
+def check_answers(url: str, verify: bool | str) -> None:
     """Ask Keystone for its version document.
+
+    :param verify: a file with the certificates to trust; or True
 
     :raises errors.KeystoneUnreachable: it is not there, or not a Keystone
     """
     try:
-        answer = session.Session(timeout=TIMEOUT).get(url)
+        answer = session.Session(timeout=TIMEOUT, verify=verify).get(url)
         version = answer.json()['version']['id']
     except exceptions.ClientException as error:
         raise unreachable(url, error) from error

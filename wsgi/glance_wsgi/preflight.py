@@ -4,8 +4,11 @@ import os
 import pathlib
 import re
 import shutil
+import ssl
 import subprocess
+from collections.abc import Sequence
 
+from glance_wsgi import addresses
 from glance_wsgi import applications
 from glance_wsgi import db
 from glance_wsgi import errors
@@ -32,17 +35,43 @@ def check(deployment: Deployment, server: servers.Server) -> None:
 
     :raises errors.GlanceWSGIError: the first thing that is wrong
     """
+    check_not_hosted(deployment)
+    check_same_server(deployment)
     check_paths(deployment)
     check_versions(deployment)
     server.version()
+    server.check()
     check_stores(deployment)
     check_state_dir(deployment)
     check_own_settings(deployment)
     check_python(deployment)
+    check_certificate(deployment)
     check_ports(deployment, server)
     check_database(deployment)
     if not deployment.embedded_keystone:
         check_keystone(deployment)
+
+
+def check_not_hosted(deployment: Deployment) -> None:
+    """It is not meant to host what somebody else has configured."""
+    if deployment.hosted is not None:
+        raise errors.BadOption(
+            '"up" configures a Glance of its own and does not touch that in '
+            f'{deployment.hosted}.',
+            'Leave --glance-config-dir out, or use "render" or "install".',
+        )
+
+
+def check_same_server(deployment: Deployment) -> None:
+    """Nothing runs that another way to host has started."""
+    before = (deployment.marker or {}).get('server', 'uwsgi')
+    name = deployment.conf.deployment.server
+    if before != name and servers.load(deployment, before).processes():
+        raise errors.BadOption(
+            f'The deployment runs under {before}, which {name} cannot '
+            'replace while it runs.',
+            'Run "glance-wsgi down" first.',
+        )
 
 
 def check_paths(deployment: Deployment) -> None:
@@ -55,12 +84,18 @@ def check_paths(deployment: Deployment) -> None:
         ('state directory', deployment.state.path, errors.StateNotWritable),
         ('virtualenv', deployment.python, errors.PythonNotReadable),
     ):
-        if odd := sorted(set(re.findall(r'[^\w./+,:@~=-]', str(path)))):
-            raise kind(
-                f'The path of the {what}, {path}, has {odd[0]!r} in it, '
-                'which configuration files have another use for.',
-                'Choose a path of letters, digits and "._-+/".',
-            )
+        _check_path(what, path, kind)
+
+
+def _check_path(
+    what: str, path: pathlib.Path, kind: type[errors.GlanceWSGIError]
+) -> None:
+    if odd := sorted(set(re.findall(r'[^\w./+:@~=-]', str(path)))):
+        raise kind(
+            f'The path of the {what}, {path}, has {odd[0]!r} in it, '
+            'which configuration files have another use for.',
+            'Choose a path of letters, digits and "._-+/".',
+        )
 
 
 def check_versions(deployment: Deployment) -> None:
@@ -184,17 +219,10 @@ def check_python(deployment: Deployment) -> None:
 
     A Python under a home with mode 0700 is the usual cause when it can't.
     """
-    user = deployment.user.popen_arguments()
-    if os.geteuid() == 0 and not user:
-        user = {'user': 65534, 'group': 65534, 'extra_groups': []}  # nobody
     try:
-        result = subprocess.run(
+        result = _as_service(
+            deployment,
             [deployment.python, '-c', 'import glance_wsgi.app, glance'],
-            cwd='/',
-            env={},
-            capture_output=True,
-            text=True,
-            **user,
         )
         said = result.stderr.strip().splitlines()
         if result.returncode == 0:
@@ -211,6 +239,63 @@ def check_python(deployment: Deployment) -> None:
     )
 
 
+def _as_service(
+    deployment: Deployment, command: Sequence[str | pathlib.Path]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with the rights of the service user."""
+    user = deployment.user.popen_arguments()
+    if os.geteuid() == 0 and not user:
+        user = {'user': 65534, 'group': 65534, 'extra_groups': []}  # nobody
+    return subprocess.run(
+        command, cwd='/', env={}, capture_output=True, text=True, **user
+    )
+
+
+def check_certificate(deployment: Deployment) -> None:
+    """The certificate and its key fit, and the service user reads both."""
+    if deployment.tls is None:
+        return
+    certificate, key = deployment.tls['certificate'], deployment.tls['key']
+    for file, option in (
+        (certificate, '--tls-certificate'),
+        (key, '--tls-key'),
+    ):
+        _check_path('certificate or key', file, errors.BadCertificate)
+        if not file.is_absolute():
+            raise errors.BadCertificate(
+                f'{file} is relative, and the services work elsewhere.',
+                f'Give {option} an absolute path.',
+            )
+        if _as_service(deployment, ['/usr/bin/test', '-r', file]).returncode:
+            raise errors.BadCertificate(
+                f"{file} can't be read by the user {deployment.user.name}, "
+                'who runs the services.',
+                f'Give {option} the absolute path of a file that this user '
+                'may read.',
+            )
+    check_pair(certificate, key)
+
+
+def check_pair(certificate: pathlib.Path, key: pathlib.Path) -> None:
+    """The key is that of the certificate.
+
+    :raises errors.BadCertificate: it is not, or one of them is no such thing
+    """
+    try:
+        # Without a password for it, or the person would be asked for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            certificate, key, password=''
+        )
+    except (OSError, ValueError) as error:
+        why = getattr(error, 'reason', None) or str(error)
+        raise errors.BadCertificate(
+            f'{certificate} and {key} are not a certificate and its key: '
+            f'{why}.',
+            'Give --tls-certificate and --tls-key two PEM files that belong '
+            'together, the key without a passphrase.',
+        ) from error
+
+
 def check_ports(deployment: Deployment, server: servers.Server) -> None:
     """The addresses are free, or ours already."""
     # Computed for their errors: addresses that clients can't be told.
@@ -218,6 +303,8 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
     wanted = {'--listen': deployment.listen}
     if deployment.embedded_keystone:
         wanted['--keystone-listen'] = deployment.keystone_listen
+    if deployment.redirect_listen:
+        wanted['--redirect-listen'] = deployment.redirect_listen
     # By the port alone: a wider or narrower address of it replaces ours.
     ours = {
         connection.laddr.port
@@ -227,12 +314,23 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
     for option, address in wanted.items():
         if address.port not in ours:
             address.check_free(option)
-    if len({address.port for address in wanted.values()}) < len(wanted):
-        raise errors.PortInUse(
-            f'Glance and Keystone would both listen on port '
-            f'{deployment.listen.port}.',
-            'Give --keystone-listen another port.',
-        )
+    shared = wanted.get('--keystone-listen') == wanted['--listen']
+    if shared:  # which is for the server to judge
+        del wanted['--keystone-listen']
+    _check_apart(list(wanted.values()))
+
+
+def _check_apart(wanted: list[addresses.Address]) -> None:
+    # Two addresses that differ in the host only may be one to the system.
+    ports = [address.port for address in wanted]
+    for port in ports:
+        if ports.count(port) > 1:
+            raise errors.PortInUse(
+                f'Two addresses have the port {port}.',
+                'Give --listen, --keystone-listen and --redirect-listen '
+                'different ports; only where Apache serves may the first two '
+                'be the same in full.',
+            )
 
 
 def check_database(deployment: Deployment) -> None:
@@ -253,7 +351,7 @@ def check_database(deployment: Deployment) -> None:
 
 def check_keystone(deployment: Deployment) -> None:
     """It answers, and accepts whom it has to before Glance is registered."""
-    keystone.check_answers(deployment.keystone_url)
+    keystone.check_answers(deployment.keystone_url, deployment.verify)
     begun = deployment.state.secrets.exists()
     if not (begun and keystone.is_registered(deployment)):
         keystone.check_registrable(deployment)

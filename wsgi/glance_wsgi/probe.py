@@ -1,12 +1,15 @@
 """Asking the deployment whether it serves."""
 
+import pathlib
 import time
+import warnings
 from collections.abc import Callable
 
 import requests
 from keystoneauth1 import exceptions
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
+from urllib3.exceptions import InsecureRequestWarning
 
 from glance_wsgi import errors
 from glance_wsgi import keystone
@@ -27,7 +30,11 @@ def health(url: str, timeout: float = 5.0) -> str:
         with requests.Session() as asking:
             # This machine itself is never behind a proxy.
             asking.trust_env = False
-            answer = asking.get(url, timeout=timeout)
+            # It asks whether something answers, with no secret and by an
+            # address that the certificate need not name.
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', InsecureRequestWarning)
+                answer = asking.get(url, timeout=timeout, verify=False)
     except requests.Timeout:
         return f'no answer in {timeout:.0f} s'
     except requests.RequestException:
@@ -69,20 +76,23 @@ def wait_until(
         time.sleep(INTERVAL)
 
 
-def list_images(deployment: Deployment) -> None:
+def list_images(deployment: Deployment, log: pathlib.Path) -> None:
     """List one image with a token, as a client does.
 
     It shows at once that the API, Keystone and the database work together.
 
+    :param log: where the person finds what the API says
     :raises errors.NotReady: it was refused
     """
     auth = v3.Password(**keystone.account(deployment))
-    asking = session.Session(auth=auth, timeout=30)
-    url = f'{deployment.local_endpoint}/v2/images?limit=1'
+    asking = session.Session(auth=auth, timeout=30, verify=deployment.verify)
+    # A certificate names the host that clients are told.
+    encrypted = deployment.encrypted
+    base = deployment.endpoint if encrypted else deployment.local_endpoint
+    url = f'{base}/v2/images?limit=1'
     try:
         asking.get(url)
     except exceptions.ClientException as error:
-        log = deployment.state.log / 'glance-api.log'
         raise errors.NotReady(
             f'The Images API refuses a list of images: {error}.',
             f'See {log}.',

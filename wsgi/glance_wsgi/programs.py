@@ -75,6 +75,12 @@ class ServiceUser:
             ) from error
         return self.find()
 
+    def stand_in(self) -> 'ServiceUser':
+        """Itself; the user who runs us for one that is yet to be made."""
+        if self.owner is not None:
+            return self
+        return dataclasses.replace(self, owner=state.Owner.myself())
+
     def popen_arguments(self) -> dict[str, Any]:
         """What subprocess needs to run something as this user."""
         if os.geteuid() or self.owner is None:
@@ -136,6 +142,21 @@ def complaint(output: str) -> str:
     lines = found or output.splitlines()
     said = [line.strip() for line in lines if line.strip()]
     return said[-1].rstrip('.') if said else ''
+
+
+def size(log: pathlib.Path) -> int:
+    """The bytes that a log has; 0 where there is none."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def read_from(log: pathlib.Path, start: int) -> str:
+    """What a log says behind its first `start` bytes; empty without one."""
+    try:
+        with log.open(errors='replace') as file:
+            file.seek(start)
+            return file.read()
+    except OSError:
+        return ''
 
 
 def _open_own(path: str, flags: int) -> int:

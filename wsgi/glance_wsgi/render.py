@@ -30,13 +30,19 @@ class File:
     owner: state.Owner
     mode: int = 0o644
 
+    def text(self) -> str:
+        """What has to be in it.
+
+        :raises errors.TemplateIncomplete: a variable is missing
+        """
+        return render(self.template, self.variables)
+
     def write(self) -> bool:
         """Write it if it is missing or was another one; True if so.
 
         :raises errors.TemplateIncomplete: a variable is missing
         """
-        text = render(self.template, self.variables)
-        return state.write_file(self.path, text, self.owner, self.mode)
+        return state.write_file(self.path, self.text(), self.owner, self.mode)
 
 
 def template_directory() -> pathlib.Path:
@@ -74,6 +80,7 @@ def environment() -> jinja2.Environment:
     # oslo.config takes $name for a reference to another option. Not "$$":
     # behind a backslash that would be something else.
     made.filters['oslo'] = lambda value: str(value).replace('$', r'\$')
+    made.filters['python'] = lambda value: repr(str(value))
     # uWSGI takes %c for one of its magic variables.
     made.filters['uwsgi'] = lambda value: str(value).replace('%', '%%')
     return made

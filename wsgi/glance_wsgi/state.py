@@ -52,7 +52,6 @@ class StateDir:
         self.log = self.path / 'log'
         self.run = self.path / 'run'
         self.data = self.path / 'data'
-        self.vassals = self.etc / 'vassals'
         self.fernet_keys = self.etc / 'keystone' / 'fernet-keys'
         self.credential_keys = self.etc / 'keystone' / 'credential-keys'
         self.options = self.etc / 'glance-wsgi.conf'
@@ -60,6 +59,7 @@ class StateDir:
         self.secrets = self.etc / 'secrets.json'
         self.marker = self.path / 'deployment.json'
         self.clouds = self.path / 'clouds.yaml'
+        self.checkpoint = self.path / '.checkpoint'
         self.lockfile = self.path / '.lock'
         self.lock_handles: tuple[int, ...] = ()
 
@@ -69,7 +69,9 @@ class StateDir:
             self.etc,
             self.etc / 'glance',
             self.etc / 'keystone',
-            self.vassals,
+            self.etc / 'apache',
+            self.etc / 'vassals',
+            self.etc / 'wsgi',
         )
 
     def service_directories(self) -> tuple[pathlib.Path, ...]:
@@ -244,7 +246,7 @@ def write_file(
     The new file has its owner and rights before it has its name, so nobody
     sees half of it or reads it too early.
     """
-    if _is_right(path, text, owner, mode):
+    if is_right(path, text, owner, mode):
         return False
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix='.new-')
     try:
@@ -261,14 +263,15 @@ def write_file(
     return True
 
 
-def _is_right(path: pathlib.Path, text: str, owner: Owner, mode: int) -> bool:
+def is_right(path: pathlib.Path, text: str, owner: Owner, mode: int) -> bool:
+    """Whether a file is just as `write_file` would leave it."""
     try:
         facts = path.lstat()
         return (
             stat.S_ISREG(facts.st_mode)  # a link is not, wherever it leads
             and stat.S_IMODE(facts.st_mode) == mode
             and Owner(facts.st_uid, facts.st_gid) == owner
-            and path.read_text() == text
+            and path.read_bytes() == text.encode()
         )
     except FileNotFoundError:
         return False

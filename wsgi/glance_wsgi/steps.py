@@ -6,13 +6,17 @@ goes on, after a crash it repairs.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
+import time
 from collections.abc import Callable
 
 import yaml
 
 from glance_wsgi import applications
+from glance_wsgi import checkpoint
 from glance_wsgi import db
+from glance_wsgi import errors
 from glance_wsgi import keystone
 from glance_wsgi import preflight
 from glance_wsgi import probe
@@ -96,6 +100,17 @@ class Up:
         marker = self.deployment.marker or {}
         return all(marker.get(name) == fact for name, fact in facts.items())
 
+    def check_running(self) -> None:
+        """Something runs that could be reloaded.
+
+        :raises errors.NotServing: nothing does
+        """
+        if not self.server.processes():
+            raise errors.NotServing(
+                f'Nothing of {self.state.path} runs.',
+                'Run "glance-wsgi up", which starts it with what is new.',
+            )
+
     def secrets(self) -> bool:
         """The passwords, made once."""
         there = self.state.secrets.exists()
@@ -106,22 +121,36 @@ class Up:
         return made
 
     def configuration(self) -> bool:
-        """Every file that the applications and the server read."""
+        """Every file that the applications and the server read.
+
+        Where something serves already, the new ones are tried before they
+        stay: a worker that dies must find files that it can start with.
+        """
         me = state.Owner.myself()
         options = self.deployment.options_text()
-        changed = state.write_file(self.state.options, options, me)
-        wanted = applications.of(self.deployment)
-        for application in wanted:
-            for file in application.files:
-                changed |= file.write()
-        # The server's files after the applications': they tell by a digest
-        # that those have changed.
-        for file in self.server.files(wanted):
-            changed |= file.write()
+        with checkpoint.tentatively(self.state.checkpoint) as files:
+            changed = self._write_configuration(files)
+            if changed and self.server.processes():
+                self._try_configuration()
+        changed |= state.write_file(self.state.options, options, me)
         clouds = yaml.safe_dump(
             keystone.clouds(self.deployment), sort_keys=False
         )
         return changed | state.write_file(self.state.clouds, clouds, me)
+
+    def _write_configuration(self, files: checkpoint.Checkpoint) -> bool:
+        wanted = applications.of(self.deployment)
+        everything = [
+            *(file for application in wanted for file in application.files),
+            *self.server.files(wanted),
+        ]
+        return any([files.write(file) for file in everything])
+
+    def _try_configuration(self) -> None:
+        wanted = applications.of(self.deployment)
+        self.server.test(wanted)
+        for application in wanted:
+            applications.check_loads(self.deployment, application)
 
     def db_sync(self) -> bool:
         """Glance's tables, brought to the installed Glance's revision."""
@@ -191,10 +220,33 @@ class Up:
     def start(self) -> bool:
         """Start what does not run, and wait for Keystone."""
         wanted = applications.of(self.deployment)
+        self._remember_server()
         changed = self.server.start(wanted)
         for application in wanted[:-1]:
             self._wait_for(application)
         return changed
+
+    def reload(self, timeout: float, told: Callable[[str, int], None]) -> None:
+        """New processes for every application, one after the other.
+
+        :param timeout: seconds that each application may take
+        :param told: is told the name of an application and how many of its
+            processes are yet to be replaced
+        """
+        since = time.time()
+        for application in applications.of(self.deployment):
+            self.server.reload(
+                application,
+                since,
+                timeout,
+                functools.partial(told, application.name),
+            )
+            self._wait_for(application)
+
+    def _remember_server(self) -> None:
+        # Before it starts: what an interrupted start has left is its, too.
+        if not self._remembers(server=self.server.name):
+            self._remember(server=self.server.name)
 
     def _wait_for(self, application: applications.Application) -> None:
         probe.wait_until(
@@ -220,7 +272,10 @@ class Up:
         """Wait until the API answers, then until it accepts a token."""
         for application in applications.of(self.deployment):
             self._wait_for(application)
-        probe.list_images(self.deployment)
+        probe.list_images(
+            self.deployment,
+            self.server.log(applications.of(self.deployment)[-1]),
+        )
         if not self._remembers(complete=True):
             self._remember(complete=True)
         return False

@@ -54,7 +54,7 @@ class Status(base.Verb, show.ShowOne):
             'keystone': deployment.keystone_url,
             **{f'{name} health': health for name, health in healths.items()},
             'glance': upstream.version(),
-            'server': f'{server.name} {server.version()}',
+            'server': f'{server.name} ({server.version()})',
             'database revision': ', '.join(_revisions(deployment)) or 'none',
             'processes': Processes(_rows(server)),
         }

@@ -8,8 +8,9 @@ from oslo_config import cfg
 
 from glance_wsgi.conf import deployment
 from glance_wsgi.conf import server
+from glance_wsgi.conf import tls
 
-GROUPS = (deployment, server)
+GROUPS = (deployment, server, tls)
 
 
 def new() -> cfg.ConfigOpts:

@@ -22,11 +22,23 @@ OPTS = [
         '[::], which no client can connect to.',
     ),
     cfg.StrOpt(
+        'path',
+        default='/',
+        metavar='/PATH',
+        help='Path below which the Images API is served, such as /image. The '
+        'default is the root of its port. Under Apache a path lets Keystone '
+        'and the API share one port; it is a part of the endpoint, so change '
+        'it only together with the catalogue.',
+    ),
+    cfg.StrOpt(
         'server',
         default='uwsgi',
         metavar='NAME',
         help='The web server that hosts the API. uwsgi: uWSGI alone, speaking '
-        'HTTP itself.',
+        'HTTP itself, the fewest parts. apache-uwsgi: Apache in front, which '
+        'passes requests on to uWSGI over a unix socket. mod_wsgi: Apache '
+        'with the API in daemon processes of its own; a change of its vhost '
+        'ends transfers that run (see "reload").',
     ),
     cfg.StrOpt(
         'database',
@@ -63,6 +75,27 @@ OPTS = [
         help='Address of the embedded Keystone. Clients need it to get their '
         'tokens, so it has to be reachable by the same ones as the Images '
         'API.',
+    ),
+    cfg.StrOpt(
+        'keystone_path',
+        default='/',
+        metavar='/PATH',
+        help='Path below which the embedded Keystone is served, such as '
+        '/identity. Where --keystone-listen is the same as --listen, it and '
+        '--path have to differ; uWSGI alone needs a port for each.',
+    ),
+    cfg.StrOpt(
+        'glance_config_dir',
+        metavar='DIR',
+        help='Host the Glance that is configured in this directory, such as '
+        '/etc/glance, by whomever. Only for the verbs that render and '
+        'install a web server: "up" configures a Glance of its own.',
+    ),
+    cfg.StrOpt(
+        'keystone_config_dir',
+        metavar='DIR',
+        help='Host the Keystone that is configured in this directory, too. '
+        'Only together with --glance-config-dir.',
     ),
     cfg.DictOpt(
         'stores',

@@ -33,6 +33,16 @@ OPTS = [
         'where nothing is set), too long lets dead ones hold a thread.',
     ),
     cfg.IntOpt(
+        'answer_timeout',
+        default=600,
+        min=1,
+        metavar='SECONDS',
+        help='How long Apache waits for Glance when neither side sends '
+        'anything. It has to exceed the time that the slowest store takes to '
+        'commit an image; too long lets a request that hangs hold a thread '
+        'of Apache. uWSGI alone has nobody in front that would wait.',
+    ),
+    cfg.IntOpt(
         'chunk_limit',
         default=64 * 1024 * 1024,
         min=1024 * 1024,
@@ -49,6 +59,24 @@ OPTS = [
         help='How long a worker that is told to stop may go on with the '
         'requests and imports that it has begun. It has to exceed the '
         'longest import: what is not finished by then is lost.',
+    ),
+    cfg.StrOpt(
+        'access_log',
+        default='combined',
+        choices=['combined', 'json'],
+        metavar='combined|json',
+        help='Form of the access log. combined: the line that every analyser '
+        'of web logs knows, with the request id and the milliseconds behind '
+        'it. json: an object for each request, for log shippers. Neither '
+        'ever has a token in it.',
+    ),
+    cfg.StrOpt(
+        'mod_wsgi',
+        metavar='FILE',
+        help='The Apache module that --server mod_wsgi loads. The default is '
+        'that of the virtualenv if the package mod_wsgi is installed there, '
+        "else the distribution's, which serves only the distribution's own "
+        'Python.',
     ),
 ]
 

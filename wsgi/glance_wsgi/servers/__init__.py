@@ -1,11 +1,15 @@
 """The ways to host: one module each, found by name as stevedore plugins.
 
-Each answers the same questions: what it needs, which files it renders, how it
-starts, reloads and stops, and which processes are its own.
+A way to host is made of parts, each of which is a program that we start:
+uWSGI's Emperor, Apache. What a part needs, which files it renders, how these
+are tested, how it starts, reloads without loss and stops, it knows itself.
 """
 
 import abc
+import contextlib
 import pathlib
+import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -13,10 +17,90 @@ from stevedore import extension
 
 from glance_wsgi import deployment
 from glance_wsgi import errors
+from glance_wsgi import processes
 from glance_wsgi.applications import Application
+from glance_wsgi.places import Places
 from glance_wsgi.render import File
 
 NAMESPACE = 'glance_wsgi.servers'
+
+Applications = tuple[Application, ...]
+
+
+class Part(abc.ABC):
+    """One program of a way to host."""
+
+    def __init__(self, deployed: deployment.Deployment) -> None:
+        self.deployment = deployed
+
+    @property
+    def places(self) -> Places:
+        """Where its files are."""
+        return self.deployment.places
+
+    @abc.abstractmethod
+    def version(self) -> str:
+        """The program's name and version.
+
+        :raises errors.ServerMissing: it is not installed
+        """
+
+    @abc.abstractmethod
+    def files(self, applications: Applications) -> list[File]:
+        """The configuration files that it needs, besides applications'."""
+
+    @abc.abstractmethod
+    def test(self, applications: Applications) -> None:
+        """Have the program itself look at its files.
+
+        :raises errors.ServerRefuses: it finds a mistake
+        """
+
+    @abc.abstractmethod
+    def start(self, applications: Applications) -> bool:
+        """Start what does not run; True if anything was started or changed.
+
+        The files of `files` have been written before. What runs with older
+        files is brought to take the new ones.
+        """
+
+    @abc.abstractmethod
+    def renew(
+        self, application: Application, old: list[psutil.Process]
+    ) -> None:
+        """Ask for new processes in place of old ones, one at a time.
+
+        An old one finishes what it has begun. It is asked for again and
+        again, as long as there are old ones.
+        """
+
+    @abc.abstractmethod
+    def workers(self, application: Application) -> list[psutil.Process]:
+        """The processes that have the application loaded; may be none."""
+
+    @abc.abstractmethod
+    def settled(self, application: Application) -> bool:
+        """Whether it runs with its files, and those of the application, as
+        they are now.
+        """
+
+    @abc.abstractmethod
+    def complaint(self, application: Application) -> str | None:
+        """What was said when the application could not start; or None."""
+
+    @abc.abstractmethod
+    def stop(self, timeout: float) -> list[psutil.Process]:
+        """Stop everything that `start` started.
+
+        :param timeout: seconds that running requests and imports may take; 0
+            kills
+        :return: the processes that have been stopped
+        :raises errors.NotStopped: some still run
+        """
+
+    @abc.abstractmethod
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        """Its processes with what each one is for."""
 
 
 class Server(abc.ABC):
@@ -27,56 +111,144 @@ class Server(abc.ABC):
     def __init__(self, deployed: deployment.Deployment) -> None:
         self.deployment = deployed
 
+    @property
     @abc.abstractmethod
-    def version(self) -> str:
-        """The server's version.
-
-        :raises errors.ServerMissing: it is not installed
-        """
-
-    @abc.abstractmethod
-    def files(self, applications: tuple[Application, ...]) -> list[File]:
-        """The configuration files that it needs."""
-
-    @abc.abstractmethod
-    def start(self, applications: tuple[Application, ...]) -> bool:
-        """Start what does not run; True if anything was started.
-
-        The files of `files` have been written before.
-        """
-
-    @abc.abstractmethod
-    def settled(self, application: Application) -> bool:
-        """Whether the application runs with the files as they are now."""
-
-    @abc.abstractmethod
-    def complaint(self, application: Application) -> str | None:
-        """What the application said when it could not start; or None."""
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of, in the order of their start."""
 
     @abc.abstractmethod
     def log(self, application: Application) -> pathlib.Path:
-        """Where the application and its server log."""
+        """Where the application writes its log."""
 
-    @abc.abstractmethod
-    def stop(self, timeout: float) -> list[psutil.Process]:
-        """Stop everything that `start` started.
+    def check(self) -> None:  # noqa: B027
+        """Refuse what this way to host can't do.
 
-        :param timeout: seconds that running requests and imports may take
-        :return: the processes that have been stopped
-        :raises errors.NotStopped: some still run
+        :raises errors.GlanceWSGIError: the first such thing
         """
 
-    @abc.abstractmethod
+    def version(self) -> str:
+        """The versions of all parts.
+
+        :raises errors.ServerMissing: one is not installed
+        """
+        return ', '.join(part.version() for part in self.parts)
+
+    def files(self, applications: Applications) -> list[File]:
+        """The configuration files of all parts."""
+        return [
+            file for part in self.parts for file in part.files(applications)
+        ]
+
+    def test(self, applications: Applications) -> None:
+        """Have each part look at its files; see `Part.test`."""
+        for part in self.parts:
+            part.test(applications)
+
+    def start(self, applications: Applications) -> bool:
+        """Start every part, and renew workers that are out of date."""
+        changed = any([part.start(applications) for part in self.parts])
+        for application in applications:
+            since = application.script.stat().st_mtime
+            if self._older(application, since):
+                mercy = self.deployment.conf.server.task_mercy
+                self.reload(application, since, mercy)
+                changed = True
+        return changed
+
+    def reload(
+        self,
+        application: Application,
+        since: float,
+        timeout: float,
+        told: Callable[[int], None] = lambda left: None,
+    ) -> None:
+        """Replace every process of an application that is older than `since`.
+
+        One after the other, so that somebody always serves; each may finish
+        what it has begun.
+
+        :param since: seconds, as files' times are
+        :param timeout: seconds
+        :param told: is told how many are left, now and then
+        :raises errors.NotStopped: some still work on what they have begun
+        """
+        deadline = time.monotonic() + timeout
+        while old := self._older(application, since):
+            if time.monotonic() > deadline:
+                raise not_stopped(
+                    old,
+                    f'After {timeout:.0f} s they still have requests or '
+                    'imports to finish; they end when those are done.',
+                    'Run "glance-wsgi reload" again to wait on, or give it '
+                    'more --timeout.',
+                )
+            for part in self.parts:
+                part.renew(application, old)
+            told(len(old))
+            time.sleep(RENEW_INTERVAL)
+
+    def _older(
+        self, application: Application, since: float
+    ) -> list[psutil.Process]:
+        workers = [
+            process
+            for part in self.parts
+            for process in part.workers(application)
+        ]
+        return [item for item in workers if began_before(item, since)]
+
+    def settled(self, application: Application) -> bool:
+        """Whether every part is; see `Part.settled`."""
+        return all(part.settled(application) for part in self.parts)
+
+    def complaint(self, application: Application) -> str | None:
+        """The first complaint of a part; see `Part.complaint`."""
+        found = (part.complaint(application) for part in self.parts)
+        return next(filter(None, found), None)
+
+    def stop(self, timeout: float) -> list[psutil.Process]:
+        """Stop every part, the last one first; see `Part.stop`."""
+        deadline = time.monotonic() + timeout
+        stopped = []
+        for part in reversed(self.parts):
+            left = max(deadline - time.monotonic(), MOMENT) if timeout else 0
+            stopped += part.stop(left)
+        return stopped
+
     def processes(self) -> list[tuple[str, psutil.Process]]:
-        """Its processes with what each one is for."""
+        """The processes of all parts."""
+        return [pair for part in self.parts for pair in part.processes()]
 
 
-def load(deployed: deployment.Deployment) -> Server:
+STOP_ACTION = 'Wait and try again, or give --timeout 0 to kill them.'
+RENEW_INTERVAL = 0.5  # seconds between two looks at a reload
+MOMENT = 1.0  # seconds that stopping takes when there is nothing to finish
+
+
+def began_before(process: psutil.Process, moment: float) -> bool:
+    """Whether a process is older; one that has ended is not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return processes.began(process) < moment
+    return False
+
+
+def not_stopped(
+    left: list[psutil.Process], why: str, action: str
+) -> errors.GlanceWSGIError:
+    """The error for processes that go on."""
+    numbers = ', '.join(str(process.pid) for process in left)
+    return errors.NotStopped(
+        f'Processes {numbers} have not ended. {why}', action
+    )
+
+
+def load(deployed: deployment.Deployment, name: str | None = None) -> Server:
     """The server that the deployment's options name.
 
+    :param name: another one
     :raises errors.ServerUnknown: there is none of that name
     """
-    name = deployed.conf.deployment.server
+    name = name or deployed.conf.deployment.server
     known: Any = extension.ExtensionManager(NAMESPACE)
     if name not in known:
         raise errors.ServerUnknown(

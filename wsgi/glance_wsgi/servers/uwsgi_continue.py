@@ -3,13 +3,15 @@
 A client that sends this header waits for "100 Continue" before it sends the
 body (RFC 9110, section 10.1.1). Other servers answer when the application
 begins to read; uWSGI never does, so curl loses a second on every upload and
-strict clients wait for ever. This filter sends the answer itself, once the
-application reads, so that a refusal (401, 403) still saves the transfer. A
-chunked body does not come through wsgi.input but through uWSGI's own call, so
-for that one the answer has to be sent at once.
+strict clients wait for ever. This sends the answer itself, once the
+application reads, so that a refusal (401, 403) saves the transfer.
+
+Under https-socket the answer would have to be encrypted, which uWSGI lets no
+application do: there the client waits as long as it likes.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,20 +27,38 @@ Application = Callable[..., Iterable[bytes]]
 
 
 class Continue:
-    """The filter: see the module."""
+    """The application, with expectations answered: see the module."""
 
     def __init__(self, application: Application) -> None:
         self.application = application
+        self._expecting = threading.local()
+        # Glance reads chunked bodies by uWSGI's own call.
+        self._chunked_read = uwsgi.chunked_read
+        uwsgi.chunked_read = self._invite_and_read
 
     def __call__(
         self, environ: Environ, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        if environ.get('HTTP_EXPECT', '').lower() == '100-continue':
+        body = None
+        if _expects(environ):
             body = _Input(environ['wsgi.input'], uwsgi.connection_fd())
-            if environ.get('HTTP_TRANSFER_ENCODING', '').lower() == 'chunked':
-                body.invite()
             environ['wsgi.input'] = body
+        self._expecting.body = body
         return self.application(environ, start_response)
+
+    def _invite_and_read(self, *timeout: int) -> bytes:
+        body = getattr(self._expecting, 'body', None)
+        if body is not None:
+            body.invite()
+        data: bytes = self._chunked_read(*timeout)
+        return data
+
+
+def _expects(environ: Environ) -> bool:
+    # Not by wsgi.url_scheme, which a client chooses: uWSGI believes its
+    # X-Forwarded-Proto.
+    expected = environ.get('HTTP_EXPECT', '').lower() == '100-continue'
+    return expected and b'https-socket' not in uwsgi.opt
 
 
 class _Input:
@@ -63,8 +83,6 @@ class _Input:
             os.write(descriptor, CONTINUE)
 
 
-def filter_factory(
-    global_conf: dict[str, str], **local_conf: str
-) -> Callable[[Application], Application]:
-    """Paste's filter factory; no filter under another server than uWSGI."""
-    return (lambda application: application) if uwsgi is None else Continue
+def answer(application: Application) -> Application:
+    """The application as it should run here; unchanged but in uWSGI."""
+    return application if uwsgi is None else Continue(application)

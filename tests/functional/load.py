@@ -1,0 +1,234 @@
+"""Clients that go on for as long as something happens, and count."""
+
+import contextlib
+import dataclasses
+import hashlib
+import http.server
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import images
+import requests
+from images import MIB
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A request that was not answered as it should have been.
+
+    :param began: when it was sent, as time.time() has it
+    """
+
+    began: float
+    what: str
+
+
+class Client:
+    """One client's requests, and those that failed."""
+
+    def __init__(self, cloud) -> None:
+        self.url = images.url(cloud, '/images')
+        self.headers = {'X-Auth-Token': cloud.auth_token}
+        self.answers = 0
+        self.failures: list[Failure] = []
+
+    def ask(self, status: int, method: str, path: str = '', **options):
+        """One request; notes whether it was answered with `status`."""
+        options.setdefault('headers', {}).update(self.headers)
+        began = time.time()
+        try:
+            response = requests.request(
+                method, self.url + path, timeout=60, **options
+            )
+        except requests.RequestException as error:
+            self.failures.append(Failure(began, f'{method} {path}: {error}'))
+            return None
+        self.answers += 1
+        if response.status_code != status:
+            said = f'{response.status_code} {response.text}'
+            self.failures.append(Failure(began, f'{method} {path}: {said}'))
+        return response
+
+    def run(
+        self, enough: Callable[[], bool], body: bytes | None = None
+    ) -> 'Client':
+        """Create, upload if there is a body, show, list, delete; again.
+
+        Once at least, however slow the machine is.
+        """
+        while not self.answers or not enough():
+            image = f'/{uuid.uuid4()}'
+            record = {
+                'id': image[1:],
+                'disk_format': 'raw',
+                'container_format': 'bare',
+            }
+            self.ask(201, 'POST', json=record)
+            if body:
+                self.transfer(image, body)
+            self.ask(200, 'GET', image)
+            self.ask(200, 'GET', '?limit=10')
+            self.ask(204, 'DELETE', image)
+        return self
+
+    def transfer(self, image: str, body: bytes) -> None:
+        """Upload, download, compare."""
+        began = time.time()
+        self.ask(
+            204,
+            'PUT',
+            f'{image}/file',
+            data=body,
+            headers={'Content-Type': 'application/octet-stream'},
+        )
+        response = self.ask(200, 'GET', f'{image}/file')
+        if response is not None and response.content != body:
+            self.failures.append(
+                Failure(began, f'{image}: other bytes came back')
+            )
+
+
+@contextlib.contextmanager
+def clients(cloud, number: int) -> Iterator[list[Client]]:
+    """That many clients at work until the block ends."""
+    enough = threading.Event()
+    working = [Client(cloud) for _ in range(number)]
+    threads = [
+        threading.Thread(target=client.run, args=(enough.is_set,))
+        for client in working
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield working
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join()
+
+
+def failures(working: list[Client]) -> list[Failure]:
+    """All that has failed."""
+    return [failure for client in working for failure in client.failures]
+
+
+class Pace:
+    """Lets bytes through at a rate.
+
+    :param rate: bytes for each second
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.passed = 0
+        self._began = time.monotonic()
+
+    def wait(self, number: int) -> None:
+        """Take `number` bytes, as soon as it is their turn."""
+        self.passed += number
+        due = self._began + self.passed / self.rate
+        time.sleep(max(due - time.monotonic(), 0))
+
+
+class Transfer(threading.Thread):
+    """A transfer at a rate, in a thread of its own; `join` it.
+
+    :ivar begun: set when the first bytes have passed
+    :ivar error: what went wrong, or None
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.pace = Pace(rate)
+        self.begun = threading.Event()
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Do `transfer`, keep what it raises."""
+        try:
+            self.transfer()
+        except Exception as error:
+            self.error = error
+
+    def transfer(self) -> None:
+        """What it is about."""
+        raise NotImplementedError
+
+    def paced(self, pieces) -> Iterator[bytes]:
+        """The pieces, each when it is due."""
+        for piece in pieces:
+            yield piece
+            self.pace.wait(len(piece))
+            self.begun.set()
+
+
+class Download(Transfer):
+    """Reads an image's data, and keeps its digest."""
+
+    def __init__(self, cloud, image, rate: float) -> None:
+        super().__init__(rate)
+        self.cloud, self.image = cloud, image
+        self.digest = hashlib.sha256()
+
+    def transfer(self) -> None:
+        response = requests.get(
+            images.url(self.cloud, f'/images/{self.image.id}/file'),
+            headers={'X-Auth-Token': self.cloud.auth_token},
+            stream=True,
+            timeout=60,
+        )
+        assert response.status_code == 200
+        for piece in self.paced(response.iter_content(MIB)):
+            self.digest.update(piece)
+
+
+class Upload(Transfer):
+    """Sends an image's data in chunks."""
+
+    def __init__(self, cloud, image, body: bytes, rate: float) -> None:
+        super().__init__(rate)
+        self.cloud, self.image, self.body = cloud, image, body
+
+    def transfer(self) -> None:
+        images.upload(
+            self.cloud, self.image, self.paced(images.Frames(self.body, MIB))
+        )
+
+
+class SlowWeb(http.server.ThreadingHTTPServer):
+    """A web server on loopback that gives one body to all, slowly.
+
+    :ivar url: where
+    """
+
+    def __init__(self, body: bytes, rate: float) -> None:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                self.send_response(200)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+
+            def do_GET(self):
+                self.do_HEAD()
+                pace = Pace(rate)
+                for piece in images.Frames(body, MIB // 4):
+                    self.wfile.write(piece)
+                    pace.wait(len(piece))
+
+            def log_message(self, *words):
+                """Nothing on stderr."""
+
+        super().__init__(('127.0.0.1', 0), Handler)
+        self.url = f'http://127.0.0.1:{self.server_port}/image'
+
+    def __enter__(self) -> 'SlowWeb':
+        self._thread = threading.Thread(target=self.serve_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()

@@ -1,0 +1,123 @@
+"""``glance-wsgi render``: printed, written, compared."""
+
+import pathlib
+
+import material
+import pytest
+
+from glance_wsgi.cmd import main
+from glance_wsgi.errors import Exit
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A deployment that is there, with its passwords."""
+    made = material.deployment(tmp_path / 'state', server='uwsgi')
+    assert made.passwords
+    made.state.options.write_text(made.options_text())
+    made.state.write_marker({'glance': '33.0.0'})
+    return made.state.path
+
+
+@pytest.fixture
+def run(capsys, place):
+    """Runs the verb; its exit code and what it said."""
+
+    def run(*words):
+        command = ['render', '--state-dir', place, *words]
+        code = main.main([*map(str, command)])
+        return code, capsys.readouterr()
+
+    return run
+
+
+def files(directory):
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in directory.rglob('*')
+        if path.is_file()
+    }
+
+
+def test_every_file_is_printed_behind_its_path_and_nothing_is_written(
+    run, place
+):
+    before = files(place)
+    code, said = run()
+    assert code == Exit.OK, said.err
+    for name in ('uwsgi-emperor.ini', 'vassals/glance-api.ini'):
+        assert f'# {place}/etc/{name}\n' in said.out
+    assert 'lazy-apps = true' in said.out
+    assert files(place) == before
+
+
+def test_no_secret_is_printed(run, place):
+    code, said = run()
+    assert code == Exit.OK, said.err
+    for word in ('admin_password', 'glance_password'):
+        assert word not in said.out
+    passwords = material.deployment(place).passwords
+    assert not [word for word in passwords.values() if word in said.out]
+
+
+@pytest.mark.parametrize('server', ['apache-uwsgi', 'mod_wsgi', 'uwsgi'])
+def test_what_is_written_says_what_has_changed(run, tmp_path, server):
+    if server == 'mod_wsgi':
+        material.need_apache('mod_wsgi.so')
+    output = tmp_path / 'output'
+    options = ['--server', server, '--output', output]
+    if server == 'mod_wsgi':
+        module = material.platforms.current().apache.modules / 'mod_wsgi.so'
+        options += ['--mod-wsgi', module]
+    code, said = run(*options)
+    assert code == Exit.OK, said.err
+    written = files(output)
+    lines = said.out.splitlines()
+    assert lines == [f'changed   {line.split()[1]}' for line in lines]
+    assert {pathlib.Path(line.split()[1]) for line in lines} == set(written)
+    code, said = run(*options)
+    assert {line.split()[0] for line in said.out.splitlines()} == {'unchanged'}
+    assert files(output) == written
+
+
+def test_a_difference_is_shown_and_nothing_written(run, tmp_path):
+    output = tmp_path / 'output'
+    assert run('--output', output)[0] == Exit.OK
+    code, said = run('--output', output, '--diff', '--threads', '5')
+    assert code == Exit.OK
+    assert '-threads = 16\n' in said.out
+    assert '+threads = 5\n' in said.out
+
+
+@pytest.mark.xfail(
+    strict=True, reason='passwords are made where no directory is'
+)
+def test_without_a_deployment_it_prints_what_it_would_be(capsys, tmp_path):
+    command = ['render', '--state-dir', str(tmp_path / 'none')]
+    code = main.main(command)
+    said = capsys.readouterr()
+    assert code == Exit.OK, said.err
+    assert 'lazy-apps = true' in said.out
+    assert not (tmp_path / 'none').exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(run, tmp_path):
+    (tmp_path / 'output').write_text('')
+    code, said = run('--output', tmp_path / 'output')
+    assert code == Exit.STATE_NOT_WRITABLE
+    assert str(tmp_path / 'output') in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_server_that_does_not_exist_is_refused(run, place):
+    before = files(place)
+    assert run('--server', 'nonsense')[0] == Exit.SERVER_UNKNOWN
+    assert files(place) == before
+
+
+def test_what_a_server_cannot_do_is_refused(run, tmp_path):
+    output = tmp_path / 'output'
+    together = ['--keystone-listen', '127.0.0.1:9292', '--path', '/image']
+    code, _ = run(*together, '--output', output)
+    assert code == Exit.PORT_IN_USE
+    assert not output.exists()

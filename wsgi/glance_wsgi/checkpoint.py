@@ -1,0 +1,176 @@
+"""Changing files so that each byte can be put back.
+
+Before a file is changed, what was there is kept in a directory, so that an
+error, a full disk or a kill in the middle leaves nothing half-done: the error
+is followed by `restore`, the kill by the next command's `recover`.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+from glance_wsgi import state
+from glance_wsgi.render import File
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What was at a path before it was changed.
+
+    :param kind: file, link or nothing
+    :param kept: the name of the copy, or where the link led to
+    :param facts: rights, user, group, and both times in nanoseconds
+    """
+
+    path: str
+    kind: str
+    kept: str = ''
+    facts: tuple[int, int, int, int, int] | None = None
+
+
+class Checkpoint:
+    """The changes since `begin`, in a directory of their own."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        self._manifest = directory / 'manifest.json'
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are changes that could be put back."""
+        return self._manifest.exists()
+
+    def changes(self) -> list[Change]:
+        """What was changed, in order."""
+        try:
+            rows = json.loads(self._manifest.read_text())
+        except FileNotFoundError:
+            return []
+        return [Change(**row) for row in rows]
+
+    def write(self, file: File) -> bool:
+        """Write a rendered file; False if it was right already."""
+        if state.is_right(file.path, file.text(), file.owner, file.mode):
+            return False
+        self.keep(file.path)
+        return file.write()
+
+    def link(self, path: pathlib.Path, target: str) -> bool:
+        """Make a symbolic link; False if it was right already."""
+        if path.is_symlink() and os.readlink(path) == target:
+            return False
+        self.keep(path)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        return True
+
+    def remove(self, path: pathlib.Path) -> bool:
+        """Remove a file or link; False if there was none."""
+        if not os.path.lexists(path):
+            return False
+        self.keep(path)
+        path.unlink()
+        return True
+
+    def keep(self, path: pathlib.Path) -> None:
+        """Keep what is at a path, before it is changed."""
+        known = self.changes()
+        if any(change.path == str(path) for change in known):
+            return
+        state.make_directory(self.directory, state.Owner.myself(), 0o700)
+        change = self._copy(path, str(len(known)))
+        rows = [dataclasses.asdict(item) for item in (*known, change)]
+        text = json.dumps(rows, indent=1)
+        state.write_file(self._manifest, text, state.Owner.myself())
+
+    def _copy(self, path: pathlib.Path, name: str) -> Change:
+        if path.is_symlink():
+            return Change(str(path), 'link', os.readlink(path))
+        if not path.exists():
+            return Change(str(path), 'nothing')
+        facts = path.stat()
+        copy = self.directory / name
+        copy.unlink(missing_ok=True)
+        handle = os.open(copy, os.O_CREAT | os.O_WRONLY, 0o600)
+        with open(handle, 'wb') as to:
+            to.write(path.read_bytes())
+            to.flush()
+            os.fsync(to.fileno())
+        return Change(
+            str(path),
+            'file',
+            name,
+            (
+                facts.st_mode & 0o7777,
+                facts.st_uid,
+                facts.st_gid,
+                facts.st_atime_ns,
+                facts.st_mtime_ns,
+            ),
+        )
+
+    def restore(self) -> None:
+        """Put everything back as it was, the last change first."""
+        for change in reversed(self.changes()):
+            self._put_back(change)
+        self.forget()
+
+    def _put_back(self, change: Change) -> None:
+        path = pathlib.Path(change.path)
+        if change.kind == 'file':
+            self._put_back_file(path, change)
+            return
+        path.unlink(missing_ok=True)
+        if change.kind == 'link':
+            path.symlink_to(change.kept)
+
+    def _put_back_file(self, path: pathlib.Path, change: Change) -> None:
+        assert change.facts is not None
+        mode, uid, gid, atime, mtime = change.facts
+        # The copy takes the file's place, so that a full disk is no obstacle
+        # where both are on the same one.
+        copy = self.directory / change.kept
+        if not copy.exists():  # put back already, by one that was killed
+            return
+        os.chown(copy, uid, gid)
+        os.chmod(copy, mode)
+        os.utime(copy, ns=(atime, mtime))
+        try:
+            os.replace(copy, path)
+        except OSError:  # another file system
+            # First of all room is made: what is there now may fill the disk.
+            path.unlink(missing_ok=True)
+            shutil.copy2(copy, path)
+            os.chown(path, uid, gid)
+
+    def forget(self) -> None:
+        """Let the changes stand: there is nothing to be put back any more."""
+        # The manifest first: without it the copies mean nothing.
+        self._manifest.unlink(missing_ok=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def tentatively(directory: pathlib.Path) -> Iterator[Checkpoint]:
+    """Change files; whatever is raised meanwhile puts all of them back."""
+    recover(directory)
+    checkpoint = Checkpoint(directory)
+    try:
+        yield checkpoint
+    except BaseException:
+        checkpoint.restore()
+        raise
+    checkpoint.forget()
+
+
+def recover(directory: pathlib.Path) -> bool:
+    """Put back what a command left that was killed; True if there was any."""
+    checkpoint = Checkpoint(directory)
+    if not checkpoint.exists:
+        return False
+    checkpoint.restore()
+    return True

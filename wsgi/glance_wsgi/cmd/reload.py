@@ -1,0 +1,58 @@
+"""``glance-wsgi reload``: new configuration and code, and nothing lost."""
+
+import argparse
+import os
+import time
+
+from glance_wsgi import steps
+from glance_wsgi.cmd import base
+from glance_wsgi.cmd.down import seconds
+
+
+class Reload(base.Verb):
+    """Let a running Images v2 API take new configuration and code.
+
+    The configuration is written anew and tried first; if it can't be loaded,
+    what serves stays as it is. Then the processes are replaced one at a time:
+    each finishes the requests and imports that it has begun while the others
+    serve.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The parser with the options of this verb."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--timeout',
+            metavar='SECONDS',
+            type=seconds,
+            help='How long the old processes of one application may take to '
+            'finish. What is not finished by then goes on, and a second '
+            '"reload" waits for it. (default: the task_mercy of the '
+            'deployment)',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Write, try, replace; a line for each."""
+        os.umask(0o022)
+        deployment = self.existing(parsed_args)
+        timeout = parsed_args.timeout
+        if timeout is None:
+            timeout = float(deployment.conf.server.task_mercy)
+        up = steps.Up(deployment)
+        self._left: dict[str, int] = {}
+        began = time.monotonic()
+        with deployment.state.lock():
+            up.check_running()
+            changed = up.configuration()
+            print('configuration', 'changed' if changed else 'unchanged')
+            up.start()
+            up.reload(timeout, self._tell)
+        print(f'Reloaded in {time.monotonic() - began:.1f} s.')
+        return 0
+
+    def _tell(self, name: str, left: int) -> None:
+        self.go_on()
+        if self._left.get(name) != left:
+            print(f'{name}: {left} to be replaced', flush=True)
+        self._left[name] = left

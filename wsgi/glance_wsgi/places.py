@@ -1,0 +1,34 @@
+"""Where the files of a web server are: in a state directory, or the system's.
+
+https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
+"""
+
+import dataclasses
+import pathlib
+
+from glance_wsgi import state
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """The directories of one set of configuration files.
+
+    :param etc: configuration
+    :param run: pid files, sockets and locks
+    :param log: logs
+    :param socket_group: the group of an Apache that is another user than the
+        applications; None where they are the same
+    :param daemon_user: whom mod_wsgi's daemon processes run as, where Apache
+        is started by root; None where Apache is the service user itself
+    """
+
+    etc: pathlib.Path
+    run: pathlib.Path
+    log: pathlib.Path
+    socket_group: str | None = None
+    daemon_user: str | None = None
+
+    @classmethod
+    def of(cls, directory: state.StateDir) -> 'Places':
+        """Those in a state directory."""
+        return cls(directory.etc, directory.run, directory.log)

@@ -1,0 +1,341 @@
+"""An Apache of the deployment's own: what its two ways to host share.
+
+https://httpd.apache.org/docs/2.4/stopping.html
+
+It runs as the service user, beside any Apache that the system has, and reads
+nothing of that one's configuration.
+"""
+
+import abc
+import math
+import pathlib
+import re
+import signal
+import subprocess
+import time
+from typing import Any
+
+import psutil
+
+from glance_wsgi import applications as apps
+from glance_wsgi import deployment
+from glance_wsgi import errors
+from glance_wsgi import platforms
+from glance_wsgi import processes
+from glance_wsgi import programs
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi.applications import Application
+from glance_wsgi.render import File
+
+THREADS_PER_CHILD = 64
+LISTEN_QUEUE = 1024
+
+MODULES = (
+    'mpm_event',
+    'log_config',
+    'unixd',
+    'authz_core',
+    'alias',
+    'env',
+    'headers',
+    'setenvif',
+    'reqtimeout',
+)
+TLS_MODULES = ('socache_shmcb', 'ssl')
+
+_START_TIMEOUT = 20.0  # seconds until the pid file is there
+_ORPHAN_TIMEOUT = 5.0  # seconds in which children without a parent may end
+
+
+class Apache(servers.Part):
+    """See the module."""
+
+    modules: tuple[str, ...] = ()
+    """The modules that the site needs besides `MODULES`."""
+
+    def __init__(self, deployed: deployment.Deployment) -> None:
+        super().__init__(deployed)
+        self.said_before = 0
+
+    @abc.abstractmethod
+    def site_file(self, applications: servers.Applications) -> File:
+        """The file with the virtual hosts."""
+
+    @property
+    def installed(self) -> platforms.Apache:
+        """Where this system has its Apache."""
+        return platforms.current().apache
+
+    @property
+    def _conf(self) -> pathlib.Path:
+        return self.places.etc / 'apache' / 'apache.conf'
+
+    @property
+    def site(self) -> pathlib.Path:
+        """Where the virtual hosts are."""
+        return self.places.etc / 'apache' / 'site.conf'
+
+    @property
+    def _pidfile(self) -> pathlib.Path:
+        return self.places.run / 'apache.pid'
+
+    @property
+    def error_log(self) -> pathlib.Path:
+        """What Apache, and Python in it, have to say."""
+        return self.places.log / 'apache.log'
+
+    def version(self) -> str:
+        package = self.installed.package
+        try:
+            said = subprocess.run(
+                [self.installed.program, '-v'],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise errors.ServerMissing(
+                f"{self.installed.program} can't be run: {error}.",
+                f'Install the package {package} '
+                f'("{platforms.current().install} {package}").',
+            ) from error
+        found = re.search(r'Apache/([\d.]+)', said)
+        return f'apache {found[1] if found else said.strip()}'
+
+    def files(self, applications: servers.Applications) -> list[File]:
+        return [self._conf_file(applications), self.site_file(applications)]
+
+    def _conf_file(self, applications: servers.Applications) -> File:
+        capacity = sum(item.processes * item.threads for item in applications)
+        tls = TLS_MODULES if self.deployment.encrypted else ()
+        return File(
+            path=self._conf,
+            template='apache.conf.j2',
+            variables={
+                'run': self.places.run,
+                'pidfile': self._pidfile,
+                'server_name': self._server_name,
+                'modules': (*MODULES, *self.modules, *tls),
+                'modules_directory': self.installed.modules,
+                'threads_per_child': THREADS_PER_CHILD,
+                'children': max(
+                    math.ceil(2 * capacity / THREADS_PER_CHILD), 2
+                ),
+                'listen_queue': LISTEN_QUEUE,
+                'log': self.error_log,
+                'site': self.site,
+            },
+            owner=state.Owner.myself(),
+        )
+
+    @property
+    def _server_name(self) -> str:
+        # Nothing depends on it, since each address has one virtual host; an
+        # IPv6 address is not allowed to be one.
+        host = self.deployment.conf.deployment.public_host
+        host = host or self.deployment.listen.host
+        return 'localhost' if ':' in host else host
+
+    def site_variables(
+        self, applications: servers.Applications
+    ) -> dict[str, Any]:
+        """What the virtual hosts of both ways have in common."""
+        server = self.deployment.conf.server
+        redirect = self.deployment.redirect_listen
+        return {
+            'sites': _sites(applications, self.application_variables),
+            'server_name': self._server_name,
+            'tls': self.deployment.tls,
+            'redirect': redirect
+            and {
+                'listen': str(redirect),
+                'target': self.deployment.endpoint.removesuffix(
+                    self.deployment.path
+                ),
+            },
+            'client_timeout': server.client_timeout,
+            'answer_timeout': server.answer_timeout,
+            'access_log': server.access_log,
+            'error_log': self.error_log,
+            'request_log': self.places.log / 'access.log',
+        }
+
+    @abc.abstractmethod
+    def application_variables(
+        self, application: Application
+    ) -> dict[str, Any]:
+        """What the virtual host needs to know of an application."""
+
+    def test(self, applications: servers.Applications) -> None:
+        result = self._control('-t')
+        if result.returncode:
+            raise errors.ServerRefuses(
+                f'Apache refuses {self.site}: {_said(result)}.',
+                'Correct what it names.',
+            )
+
+    def _control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.installed.program, '-f', self._conf, *words],
+            cwd='/',
+            env=programs.environment(self.places.run),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors='replace',
+            umask=0o077,
+            **self.deployment.user.popen_arguments(),
+        )
+
+    def parent(self) -> psutil.Process | None:
+        """Apache's first process, which starts all others."""
+        owner = self.deployment.user.owner
+        if owner is None:
+            return None
+        return processes.from_pidfile(self._pidfile, owner.uid)
+
+    def start(self, applications: servers.Applications) -> bool:
+        if self.parent() is not None:
+            if self._is_loaded():
+                return False
+            self.test(applications)
+            self.load_files(applications)
+            return True
+        self.said_before = programs.size(self.error_log)
+        orphans = [process for _, process in self.processes()]
+        processes.terminate(orphans, _ORPHAN_TIMEOUT)
+        self._spawn()
+        return True
+
+    def _spawn(self) -> None:
+        # It detaches itself once it has read its files and bound its sockets,
+        # or ends with what is wrong.
+        result = self._control('-k', 'start')
+        if result.returncode:
+            raise errors.NotReady(
+                f'Apache did not start: {_said(result)}.',
+                f'See {self.error_log}.',
+            )
+        self._wait(self._is_loaded, 'did not start')
+
+    def _wait(self, happened: Any, what: str) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not happened():
+            if time.monotonic() > deadline:
+                raise errors.NotReady(
+                    f'Apache {what}.', f'See {self.error_log}.'
+                )
+            time.sleep(0.02)
+
+    def _is_loaded(self) -> bool:
+        # It writes its pid file anew each time it has read its configuration.
+        if self.parent() is None:
+            return False
+        loaded = self._pidfile.stat().st_mtime
+        tls = self.deployment.tls
+        certificates = (tls['certificate'], tls['key']) if tls else ()
+        files = (self._conf, self.site, *certificates)
+        return all(loaded >= file.stat().st_mtime for file in files)
+
+    def load_files(self, applications: servers.Applications) -> None:
+        """Let the running Apache read its files again.
+
+        Its children finish the requests that they have.
+        """
+        parent = self.parent()
+        if parent is not None:
+            parent.send_signal(signal.SIGUSR1)
+            self._wait(self._is_loaded, 'did not read its files again')
+
+    def renew(
+        self, application: Application, old: list[psutil.Process]
+    ) -> None:
+        """Nothing: its processes have no application in them."""
+
+    def workers(self, application: Application) -> list[psutil.Process]:
+        return []
+
+    def settled(self, application: Application) -> bool:
+        return self._is_loaded()
+
+    def complaint(self, application: Application) -> str | None:
+        return None
+
+    def stop(self, timeout: float) -> list[psutil.Process]:
+        everything = [process for _, process in self.processes()]
+        if timeout:
+            self.ask_to_end(timeout)
+            left = processes.wait(everything, timeout)
+        else:
+            left = processes.kill(everything)
+        if left:
+            raise servers.not_stopped(
+                left,
+                f'After {timeout:.0f} s they still have requests or imports '
+                'to finish.',
+                servers.STOP_ACTION,
+            )
+        self._pidfile.unlink(missing_ok=True)
+        return everything
+
+    def ask_to_end(self, timeout: float) -> None:
+        """Take no new requests, finish those that have begun, end."""
+        parent = self.parent()
+        if parent is not None:
+            parent.send_signal(signal.SIGWINCH)
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        owner = self.deployment.user.owner
+        if owner is None:
+            return []
+        return [
+            (self.role(process), process)
+            for process in processes.session(self._pidfile, owner.uid)
+        ]
+
+    def role(self, process: psutil.Process) -> str:
+        """What a process of this Apache is for."""
+        parent = self.parent()
+        return 'apache' if process == parent else 'apache child'
+
+
+def check_locations(deployed: deployment.Deployment) -> None:
+    """Refuse two applications in the same place.
+
+    :raises errors.BadAddress: there are
+    """
+    places = apps.locations(deployed)
+    if len(set(places)) < len(places):
+        listen, path = places[0]
+        raise errors.BadAddress(
+            f'Glance and Keystone would both be at {listen}{path or "/"}.',
+            'Give --keystone-listen another port, or --path and '
+            '--keystone-path different paths.',
+        )
+
+
+def _sites(
+    applications: servers.Applications, variables: Any
+) -> list[dict[str, Any]]:
+    """The virtual hosts: one for each address, with its applications."""
+    sites: dict[str, dict[str, Any]] = {}
+    for application in applications:
+        site = sites.setdefault(
+            application.listen,
+            {'listen': application.listen, 'paths': [], 'applications': []},
+        )
+        site['applications'].append(variables(application))
+        site['paths'].append(application.path)
+    for site in sites.values():
+        # Something at the root leaves nothing over that is not found.
+        site['paths'] = site['paths'] if all(site['paths']) else []
+        # The longest path first: the first that fits is taken.
+        site['applications'].sort(key=lambda item: -len(item['path']))
+    return list(sites.values())
+
+
+def _said(result: subprocess.CompletedProcess[str]) -> str:
+    lines = (result.stderr or result.stdout).strip().splitlines()
+    wanted = [line for line in lines if 'Syntax OK' not in line]
+    return ' '.join(wanted).rstrip('.') or f'exit code {result.returncode}'

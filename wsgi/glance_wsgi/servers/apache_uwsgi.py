@@ -1,0 +1,55 @@
+"""Apache in front of uWSGI: HTTP over a unix socket between the two."""
+
+import pathlib
+from functools import cached_property
+from typing import Any
+
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi.applications import Application
+from glance_wsgi.render import File
+from glance_wsgi.servers import apache
+from glance_wsgi.servers import emperor
+
+
+class ApacheUWSGI(servers.Server):
+    """See the module."""
+
+    name = 'apache-uwsgi'
+
+    @cached_property
+    def parts(self) -> tuple[servers.Part, ...]:
+        return (self._emperor, Proxy(self.deployment))
+
+    @cached_property
+    def _emperor(self) -> emperor.Emperor:
+        return emperor.Emperor(self.deployment, behind=True)
+
+    def log(self, application: Application) -> pathlib.Path:
+        return self._emperor.log(application.name)
+
+    def check(self) -> None:
+        apache.check_locations(self.deployment)
+
+
+class Proxy(apache.Apache):
+    """The Apache that passes everything on."""
+
+    modules = ('proxy', 'proxy_http')
+
+    def site_file(self, applications: servers.Applications) -> File:
+        return File(
+            path=self.site,
+            template='apache-uwsgi.conf.j2',
+            variables=self.site_variables(applications),
+            owner=state.Owner.myself(),
+        )
+
+    def application_variables(
+        self, application: Application
+    ) -> dict[str, Any]:
+        return {
+            'name': application.name,
+            'path': application.path,
+            'socket': emperor.socket(self.places, application),
+        }

@@ -1,0 +1,414 @@
+"""uWSGI's Emperor, which supervises one vassal for each application.
+
+https://uwsgi-docs.readthedocs.io/en/latest/Emperor.html
+
+The program is the ``uwsgi`` binary that PyPI's package "uWSGI" compiles. Its
+sibling "pyuwsgi" is an extension module: on reload it executes the base
+Python again, outside the virtualenv, and the service is gone.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Any
+
+import psutil
+
+from glance_wsgi import deployment
+from glance_wsgi import errors
+from glance_wsgi import processes
+from glance_wsgi import programs
+from glance_wsgi import render
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi.applications import Application
+from glance_wsgi.places import Places
+from glance_wsgi.render import File
+
+SOMAXCONN = pathlib.Path('/proc/sys/net/core/somaxconn')
+LISTEN_QUEUE = 1024
+
+# What uWSGI logs when a worker could not load the application.
+_NO_APPLICATION = 'no app loaded. GAME OVER'
+
+REDIRECT = 'redirect'
+"""The vassal that leads people to HTTPS."""
+
+_TEST_TIMEOUT = 30.0  # seconds for a start without serving
+_START_TIMEOUT = 10.0  # seconds until the Emperor's pid file is there
+_ORPHAN_TIMEOUT = 10.0  # seconds in which orphans of a crash end themselves
+
+
+def socket(places: Places, application: Application) -> pathlib.Path:
+    """Where Apache, in front, reaches an application."""
+    return places.run / f'{application.name}.sock'
+
+
+class Emperor(servers.Part):
+    """See the module.
+
+    :param behind: whether Apache is in front, which reaches the applications
+        by unix sockets, encrypts and logs the requests
+    """
+
+    def __init__(
+        self, deployed: deployment.Deployment, behind: bool = False
+    ) -> None:
+        super().__init__(deployed)
+        self.behind = behind
+        self._said_before: dict[str, int] = {}
+
+    @property
+    def _program(self) -> pathlib.Path:
+        return programs.program('uwsgi')
+
+    @property
+    def _emperor_ini(self) -> pathlib.Path:
+        return self.places.etc / 'uwsgi-emperor.ini'
+
+    def _pidfile(self, name: str) -> pathlib.Path:
+        return self.places.run / f'{name}.pid'
+
+    def _started(self, name: str) -> pathlib.Path:
+        return self.places.run / f'{name}.started'
+
+    def _vassal_ini(self, name: str) -> pathlib.Path:
+        return self.vassals / f'{name}.ini'
+
+    def _fifo(self, name: str) -> pathlib.Path:
+        return self.places.run / f'{name}.fifo'
+
+    @property
+    def vassals(self) -> pathlib.Path:
+        """The directory that the Emperor watches."""
+        return self.places.etc / 'vassals'
+
+    def log(self, name: str) -> pathlib.Path:
+        """Where an application and its workers write."""
+        return self.places.log / f'{name}.log'
+
+    def version(self) -> str:
+        try:
+            result = subprocess.run(
+                [self._program, '--version'],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise errors.ServerMissing(
+                f"{self._program} can't be run: {error}.",
+                'Install uWSGI 2.0.30 or newer from PyPI into this '
+                'virtualenv.',
+            ) from error
+        return f'uwsgi {result.stdout.strip()}'
+
+    def files(self, applications: servers.Applications) -> list[File]:
+        redirect = self.deployment.redirect_listen
+        return [
+            self._emperor_file(),
+            *(self._vassal_file(application) for application in applications),
+            *([self._redirect_file()] if redirect and not self.behind else ()),
+        ]
+
+    def _file(
+        self, template: str, target: pathlib.Path, /, **variables: Any
+    ) -> File:
+        name = target.stem.removeprefix('uwsgi-')
+        common = {
+            'pidfile': self._pidfile(name),
+            'started': self._started(name),
+            'log': self.log(name),
+            'listen_queue': min(LISTEN_QUEUE, int(SOMAXCONN.read_text())),
+        }
+        return File(
+            path=target,
+            template=template,
+            variables={**common, **variables},
+            owner=state.Owner.myself(),
+        )
+
+    def _emperor_file(self) -> File:
+        return self._file(
+            'uwsgi-emperor.ini.j2', self._emperor_ini, vassals=self.vassals
+        )
+
+    def _redirect_file(self) -> File:
+        return self._file(
+            'uwsgi-redirect.ini.j2',
+            self._vassal_ini(REDIRECT),
+            listen=str(self.deployment.redirect_listen),
+            # The root of the encrypted server, whatever path follows.
+            target=self.deployment.endpoint.removesuffix(self.deployment.path),
+        )
+
+    def _vassal_file(self, application: Application) -> File:
+        options = self.deployment.conf.server
+        behind = self.behind
+        return self._file(
+            'uwsgi-app.ini.j2',
+            self._vassal_ini(application.name),
+            name=application.name,
+            script=application.script,
+            path=application.path,
+            virtualenv=self.deployment.python.parent.parent,
+            socket=socket(self.places, application)
+            if behind
+            else application.listen,
+            socket_group=self.places.socket_group if behind else None,
+            tls=None if behind else self.deployment.tls,
+            processes=application.processes,
+            threads=application.threads,
+            fifo=self._fifo(application.name),
+            # Behind Apache the client is Apache, which waits for slow clients
+            # itself and may be slow because of them.
+            socket_timeout=(
+                options.answer_timeout if behind else options.client_timeout
+            ),
+            chunk_limit=options.chunk_limit,
+            mercy=options.task_mercy,
+            access_log='none' if behind else options.access_log,
+        )
+
+    def test(self, applications: servers.Applications) -> None:
+        # A start of each application's server, on sockets and with files that
+        # nobody knows, and without the application: "no-server" ends it when
+        # everything is set up.
+        with tempfile.TemporaryDirectory() as directory:
+            place = pathlib.Path(directory)
+            owner = self.deployment.user.owner
+            if owner is not None and not os.geteuid():
+                os.chown(place, owner.uid, owner.gid)
+            for file in self.files(applications)[1:]:
+                self._test(file, place)
+
+    def _test(self, file: File, place: pathlib.Path) -> None:
+        name = file.path.stem
+        private = {
+            'socket': place / f'{name}.sock',
+            'listen': place / f'{name}.sock',
+            'pidfile': place / f'{name}.pid',
+            'started': place / f'{name}.started',
+            'fifo': place / f'{name}.fifo',
+            'log': place / f'{name}.log',
+        }
+        text = render.render(file.template, {**file.variables, **private})
+        ini = place / file.path.name
+        state.write_file(ini, text, state.Owner.myself(), mode=0o644)
+        result = subprocess.run(
+            [
+                *('timeout', str(_TEST_TIMEOUT)),
+                *(self._program, '--ini', ini, '--no-server'),
+            ],
+            cwd='/',
+            env=programs.environment(place),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors='replace',
+            **self.deployment.user.popen_arguments(),
+        )
+        if result.returncode:
+            text = result.stderr + programs.read_from(private['log'], 0)
+            # Its last words are about removing what it has not made.
+            said = re.sub(r'^(unlink\(\)|VACUUM):.*\n?', '', text, flags=re.M)
+            raise errors.ServerRefuses(
+                f'uWSGI refuses {file.path}: {programs.complaint(said)}.',
+                'Correct the option that it names.',
+            )
+
+    def _process(self, name: str) -> psutil.Process | None:
+        owner = self.deployment.user.owner
+        if owner is None:
+            return None
+        return processes.from_pidfile(self._pidfile(name), owner.uid)
+
+    def _vassal_names(self) -> list[str]:
+        return sorted(path.stem for path in self.vassals.glob('*.ini'))
+
+    def start(self, applications: servers.Applications) -> bool:
+        self._said_before = {
+            item.name: programs.size(self.log(item.name))
+            for item in applications
+        }
+        files = self.files(applications)
+        self._remove_vassals_but({file.path.stem for file in files})
+        emperor = self._process('emperor')
+        if emperor is not None:
+            if not self._emperor_outdated(emperor):
+                return self._renew_certificates(applications)
+            self.stop(self.deployment.conf.server.task_mercy)
+        self._clear_orphans()
+        self._spawn()
+        return True
+
+    def _remove_vassals_but(self, wanted: set[str]) -> None:
+        # The Emperor stops an application whose file is gone.
+        for name in set(self._vassal_names()) - wanted:
+            self._vassal_ini(name).unlink()
+
+    def _emperor_outdated(self, emperor: psutil.Process) -> bool:
+        changed = self._emperor_ini.stat().st_mtime
+        return bool(changed > emperor.create_time() + processes.CLOCK_SLACK)
+
+    def _renew_certificates(self, applications: servers.Applications) -> bool:
+        # A master reads them when it starts. The Emperor reloads it when its
+        # file has been touched.
+        old = [
+            application
+            for application in applications
+            if self._process(application.name) is not None
+            and not self._has_certificate(application)
+        ]
+        for application in old:
+            os.utime(self._vassal_ini(application.name))
+        return bool(old)
+
+    def _has_certificate(self, application: Application) -> bool:
+        tls = None if self.behind else self.deployment.tls
+        if tls is None:
+            return True
+        started = self._started(application.name).stat().st_mtime
+        return all(
+            started >= tls[name].stat().st_mtime
+            for name in ('certificate', 'key')
+        )
+
+    def _clear_orphans(self) -> None:
+        # After the Emperor has been killed its vassals end by themselves,
+        # but not at once, and until then they hold the port.
+        orphans = [process for _, process in self.processes()]
+        processes.kill(processes.wait(orphans, _ORPHAN_TIMEOUT))
+
+    def _spawn(self) -> None:
+        log = self.log('emperor')
+        subprocess.Popen(
+            [self._program, '--ini', self._emperor_ini],
+            cwd='/',
+            env=programs.environment(self.places.run),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            umask=0o077,
+            **self.deployment.user.popen_arguments(),
+        )
+        deadline = time.monotonic() + _START_TIMEOUT
+        while self._process('emperor') is None:
+            if time.monotonic() > deadline:
+                raise errors.NotReady(
+                    'The uWSGI Emperor did not start.', f'See {log}.'
+                )
+            time.sleep(0.02)
+
+    def renew(
+        self, application: Application, old: list[psutil.Process]
+    ) -> None:
+        # A chain reload: one worker after the other, each when the one before
+        # it accepts requests again. Asked for while one is under way, it is
+        # ignored.
+        # https://uwsgi-docs.readthedocs.io/en/latest/MasterFIFO.html
+        try:
+            handle = os.open(
+                self._fifo(application.name), os.O_WRONLY | os.O_NONBLOCK
+            )
+        except OSError:  # nobody reads: it is ending, or not there yet
+            return
+        with open(handle, 'wb', buffering=0) as fifo:
+            fifo.write(b'c')
+
+    def workers(self, application: Application) -> list[psutil.Process]:
+        vassal = self._process(application.name)
+        return [] if vassal is None else processes.children(vassal)
+
+    def settled(self, application: Application) -> bool:
+        workers = self.workers(application)
+        if not workers:
+            return False
+        script = application.script.stat().st_mtime
+        try:
+            started = self._started(application.name).stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return started >= self._vassal_ini(
+            application.name
+        ).stat().st_mtime and not any(
+            servers.began_before(worker, script) for worker in workers
+        )
+
+    def complaint(self, application: Application) -> str | None:
+        # What it said in earlier starts may have been mended since.
+        said = self._said_before.get(application.name, 0)
+        text = programs.read_from(self.log(application.name), said)
+        if _NO_APPLICATION not in text:
+            return None
+        return programs.complaint(text)
+
+    def stop(self, timeout: float) -> list[psutil.Process]:
+        everything = [process for _, process in self.processes()]
+        if not timeout:
+            return self._kill(everything)
+        emperor = self._process('emperor')
+        self._ask_to_end(emperor)
+        vassals = [process for process in everything if process != emperor]
+        left = processes.wait(vassals, timeout)
+        if left:
+            raise servers.not_stopped(
+                left,
+                f'After {timeout:.0f} s they still have requests or imports '
+                'to finish.',
+                servers.STOP_ACTION,
+            )
+        if emperor is not None:
+            # It looks after its vassals once a second and takes one off its
+            # list each time. They are gone: there is nothing to wait for.
+            processes.kill([emperor])
+            self._pidfile('emperor').unlink(missing_ok=True)
+        self._clear_fifos()
+        return everything
+
+    def _clear_fifos(self) -> None:
+        # uWSGI's "vacuum" leaves them.
+        for name in self._vassal_names():
+            self._fifo(name).unlink(missing_ok=True)
+
+    def _kill(self, everything: list[psutil.Process]) -> list[psutil.Process]:
+        # The Emperor first, which would start again what dies before it.
+        emperor = self._process('emperor')
+        if emperor is not None:
+            processes.kill([emperor])
+        left = processes.kill(everything)
+        if left:
+            raise servers.not_stopped(
+                left, 'They do not even end when killed.', servers.STOP_ACTION
+            )
+        return everything
+
+    def _ask_to_end(self, emperor: psutil.Process | None) -> None:
+        if emperor is not None:
+            emperor.send_signal(signal.SIGTERM)
+            return
+        # Without an Emperor the vassals are ending already; the signal is
+        # for one that is not.
+        for name in self._vassal_names():
+            vassal = self._process(name)
+            if vassal is not None:
+                vassal.send_signal(signal.SIGINT)
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        found: dict[int, tuple[str, psutil.Process]] = {}
+        for name in self._vassal_names():
+            vassal = self._process(name)
+            if vassal is not None:
+                for process in processes.family(vassal):
+                    role = 'master' if process.pid == vassal.pid else 'worker'
+                    found[process.pid] = (f'{name} {role}', process)
+        emperor = self._process('emperor')
+        if emperor is not None:
+            for process in processes.family(emperor):
+                found.setdefault(process.pid, ('emperor', process))
+        return list(found.values())
