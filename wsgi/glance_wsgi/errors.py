@@ -33,6 +33,9 @@ class Exit(enum.IntEnum):
     SERVER_MISSING = 22
     STORE_UNKNOWN = 23
     BAD_OPTION = 24
+    CHECK_WARNINGS = 25
+    CHECK_ERRORS = 26
+    FILE_NOT_CHECKED = 27
     DATABASE_UNSUPPORTED = 30
     DATABASE_UNREACHABLE = 31
     DATABASE_REFUSED = 32
@@ -162,6 +165,12 @@ class BadOption(GlanceWSGIError):
     """An option's value, or a configuration file, can't be used."""
 
     code = Exit.BAD_OPTION
+
+
+class FileNotChecked(GlanceWSGIError):
+    """A file can't be read, or is none that ``check`` knows."""
+
+    code = Exit.FILE_NOT_CHECKED
 
 
 class DatabaseUnsupported(GlanceWSGIError):

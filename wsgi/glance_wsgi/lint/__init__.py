@@ -1,0 +1,75 @@
+"""Finds what is known to go wrong in the configuration of a Glance's server.
+
+It reads files that anybody has written, and the facts of this machine that
+they have to fit to. `findings.Rule` is one thing that it looks for; each
+module of rules has a table of them.
+"""
+
+import pathlib
+from collections.abc import Iterable
+
+from glance_wsgi import applications
+from glance_wsgi import errors
+from glance_wsgi import servers
+from glance_wsgi.deployment import Deployment
+from glance_wsgi.lint import apache
+from glance_wsgi.lint import glance
+from glance_wsgi.lint import host
+from glance_wsgi.lint import ladder
+from glance_wsgi.lint import mod_wsgi
+from glance_wsgi.lint import reading
+from glance_wsgi.lint import rights
+from glance_wsgi.lint import systemd
+from glance_wsgi.lint import uwsgi
+from glance_wsgi.lint.context import Context
+from glance_wsgi.lint.findings import Finding
+from glance_wsgi.lint.view import View
+
+RULES = (
+    *uwsgi.RULES,
+    *apache.RULES,
+    *mod_wsgi.RULES,
+    *glance.RULES,
+    *systemd.RULES,
+    *ladder.RULES,
+    *rights.RULES,
+    *host.RULES,
+)
+
+
+def lint(files: Iterable[pathlib.Path], context: Context) -> list[Finding]:
+    """What is wrong with some files, the worst first.
+
+    :param context: the facts of the machine that they are for
+    :raises errors.FileNotChecked: one can't be read, or is nothing we know
+    """
+    seen = View(tuple(reading.read(path) for path in files), context)
+    found = {
+        finding: None
+        for document in seen.documents
+        for rule in RULES
+        for finding in rule.findings(document, seen)
+    }
+    return sorted(found, key=lambda finding: -finding.severity)
+
+
+def targets(deployment: Deployment) -> list[pathlib.Path]:
+    """The files of a deployment that are checked: those that are there.
+
+    :raises errors.StateMissing: "up" has not come far enough to write any
+    """
+    if deployment.user.owner is None or not deployment.state.secrets.exists():
+        raise errors.StateMissing(
+            f'The deployment in {deployment.state.path} is not complete.',
+            'Run "glance-wsgi up" first.',
+        )
+    wanted = applications.of(deployment)
+    server = servers.load(deployment).files(wanted)
+    own = [file for one in wanted for file in one.files]
+    paths = [file.path for file in (*server, *own)]
+    # Paste's file composes the application; no rule is about it.
+    return [
+        path
+        for path in dict.fromkeys(paths)
+        if path.is_file() and not path.name.endswith('-paste.ini')
+    ]
