@@ -134,6 +134,7 @@ class Machine(Context):
             'uwsgi_on_path': '2.0.31',
             'mod_wsgi': '6.0.5',
             'owner': None,
+            'mode': None,
             **facts,
         }
         self.service = self.facts['identity']
@@ -145,12 +146,11 @@ class Machine(Context):
         return fact
 
     def stat(self, path):
-        """A file of the test, whoever owns it; any other one as the root."""
+        """A file of the test with a given owner; any other one is "/"."""
         facts = os.stat(path if os.path.exists(path) else '/')
-        owner = self._fact('owner')
-        if owner is None:
-            return facts
-        return os.stat_result((*facts[:4], owner, *facts[5:]))
+        owner = self._fact('owner') or facts.st_uid
+        mode = self._fact('mode') or facts.st_mode
+        return os.stat_result((mode, *facts[1:4], owner, *facts[5:]))
 
     def memory(self):
         return self._fact('memory')
@@ -256,6 +256,7 @@ CASES = [
     uwsgi('master', ('master = true\n', '')),
     uwsgi('reload-mercy', ('worker-reload-mercy = 3600\n', '')),
     uwsgi('uwsgi-protocol', ('http-socket =', 'socket =')),
+    uwsgi('uwsgi-protocol', ('[uwsgi]', '[uwsgi]\nsocket = :3031')),
     uwsgi(
         'removed-script-uwsgi',
         ('module = glance_wsgi.api:application', 'file = /b/glance-wsgi-api'),
@@ -307,12 +308,20 @@ CASES = [
         ('LoadModule wsgi_module {tmp}/mod_wsgi.so', ''),
         distribution=('mod_wsgi', '6.0.0'),
     ),
+    wsgi(
+        'mod-wsgi-truncates',
+        ('queue-timeout=45', 'queue-timeout=0'),
+        ('LoadModule wsgi_module {tmp}/mod_wsgi.so', ''),
+        distribution=None,
+        mod_wsgi='6.0.2',
+    ),
     # --- Glance ---
     glance('self-url-wildcard', ('192.0.2.10', '0.0.0.0')),
     glance('self-url-wildcard', ('192.0.2.10', '[::]')),
     glance('self-url-shared', ('192.0.2.10', 'image.example.org')),
     glance('self-url-shared', addresses=MOVING),
     glance('self-url-shared', resolve={'192.0.2.99'}),
+    glance('self-url-loopback', ('192.0.2.10', '127.0.0.1')),
     glance('self-url-missing', ('worker_self_reference_url', 'other')),
     glance('python-interpreter', ('python_interpreter', 'other')),
     glance('flavor', ('flavor = keystone', '')),

@@ -79,6 +79,12 @@ def _self_missing(ini: Ini, seen: View) -> Iterator[Hit]:
         yield ini.place, {}
 
 
+def _self_loopback(ini: Ini, seen: View) -> Iterator[Hit]:
+    value = ini.text(SELF, 'DEFAULT')
+    if _host(value) in ('127.0.0.1', '::1', 'localhost'):
+        yield ini.placed(SELF), {'value': value}
+
+
 def _interpreter(ini: Ini, seen: View) -> Iterator[Hit]:
     other = seen.apaches() and not seen.uwsgis()
     if not other and not ini.text('python_interpreter', 'wsgi'):
@@ -140,6 +146,15 @@ RULES = (
         'Where several nodes serve the API, they do not find what was staged '
         f'here ({_OPTIONS}).',
         "Write this node's own address.",
+    ),
+    _rule(
+        'self-url-loopback',
+        Severity.INFO,
+        _self_loopback,
+        f'{SELF} is {{value}}.',
+        'Right for one node. Where several serve the API, each would look '
+        f'for the data of another at itself ({_OPTIONS}).',
+        "With several nodes write this node's own address.",
     ),
     _rule(
         'python-interpreter',

@@ -7,6 +7,7 @@ https://httpd.apache.org/docs/2.4/configuring.html
 """
 
 import dataclasses
+import glob
 import pathlib
 import re
 from collections.abc import Iterator
@@ -15,8 +16,6 @@ from glance_wsgi.lint import ini
 from glance_wsgi.lint.documents import Document
 from glance_wsgi.lint.documents import Kind
 from glance_wsgi.lint.documents import Place
-
-DEPTH = 16
 
 # Sections that only say whether what is inside them counts.
 _CONDITIONS = {'ifmodule', 'ifdefine', 'ifversion', 'iffile', 'ifdirective'}
@@ -77,7 +76,7 @@ def walk(directives: tuple[Directive, ...]) -> Iterator[Directive]:
 def read(path: pathlib.Path, text: str) -> Httpd:
     """An Apache configuration or a part of one, such as a virtual host."""
     reader = _Reader(path)
-    directives = reader.read(path, text, 0)
+    directives = reader.read((path,), text)
     return Httpd(
         Kind.APACHE,
         path,
@@ -96,13 +95,13 @@ class _Reader:
         self._roots = [path.parent, path.parent.parent]
 
     def read(
-        self, path: pathlib.Path, text: str, depth: int
+        self, chain: tuple[pathlib.Path, ...], text: str
     ) -> list[Directive]:
-        """The directives of one file."""
+        """The directives of the last file of a chain of includes."""
         stack: list[tuple[Directive | None, list[Directive]]] = [(None, [])]
         for number, raw in ini.joined(text):
             line = self._filled(raw)
-            place = Place(path, number)
+            place = Place(chain[-1], number)
             if not line or line.startswith('#'):
                 continue
             if line.startswith('</'):
@@ -111,7 +110,7 @@ class _Reader:
                 stack.append((_directive(line.strip('<>'), place), []))
             else:
                 stack[-1][1].extend(
-                    self._plain(_directive(line, place), depth)
+                    self._plain(_directive(line, place), chain)
                 )
         while len(stack) > 1:
             self._close(stack)
@@ -151,38 +150,39 @@ class _Reader:
     def _loaded(self, name: str) -> bool:
         return module(name) in self.modules | _BUILT_IN
 
-    def _plain(self, found: Directive, depth: int) -> list[Directive]:
+    def _plain(
+        self, found: Directive, chain: tuple[pathlib.Path, ...]
+    ) -> list[Directive]:
         if found.name == 'define' and found.arguments:
             self._defined[found.first] = ''.join(found.arguments[1:2])
         if found.name == 'loadmodule':
             self.modules.add(module(found.first))
         if found.name == 'serverroot':
             self._roots.insert(0, pathlib.Path(found.first))
-        if found.name in ('include', 'includeoptional') and depth < DEPTH:
-            return self._included(found, depth + 1)
+        if found.name in ('include', 'includeoptional'):
+            return self._included(found, chain)
         return [found]
 
-    def _included(self, found: Directive, depth: int) -> list[Directive]:
+    def _included(
+        self, found: Directive, chain: tuple[pathlib.Path, ...]
+    ) -> list[Directive]:
         files = self._matches(found.first)
         if not files and found.name == 'include':
             self.unread.append((found.place, found.first))
-        inside = []
+        inside: list[Directive] = []
         for file in files:
-            try:
-                text = file.read_text()
-            except (OSError, ValueError):
+            text = ini.read_text(file)
+            if text is None:
                 self.unread.append((found.place, str(file)))
-                continue
-            inside += self.read(file, text, depth)
+            elif file not in chain:
+                inside += self.read((*chain, file), text)
         return inside
 
     def _matches(self, pattern: str) -> list[pathlib.Path]:
         for root in self._roots:
-            absolute = root / pattern
-            relative = str(absolute.relative_to(absolute.anchor))
-            found = sorted(pathlib.Path(absolute.anchor).glob(relative))
+            found = sorted(glob.glob(str(root / pattern)))
             if found:
-                return [file for file in found if file.is_file()]
+                return [pathlib.Path(name) for name in found]
         return []
 
 

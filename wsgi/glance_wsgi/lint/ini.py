@@ -20,8 +20,8 @@ from glance_wsgi.lint.documents import Place
 
 Unread = list[tuple[Place, str]]
 
-DEPTH = 8
-"""Files that include each other may not go on for ever."""
+Chain = tuple[tuple[pathlib.Path, str], ...]
+"""The files, with their sections, that led to the one that is read."""
 
 # Shorter and older names of the options that rules ask for (core/uwsgi.c and
 # plugins/python/python_plugin.c of uWSGI).
@@ -61,18 +61,14 @@ def uwsgi(path: pathlib.Path, text: str) -> Ini:
     https://uwsgi-docs.readthedocs.io/en/latest/Configuration.html
     """
     unread: Unread = []
-    entries = _uwsgi_entries(path, text, 'uwsgi', {}, unread, 0)
+    entries = _uwsgi_entries(((path, 'uwsgi'),), text, {}, unread)
     return Ini(Kind.UWSGI, path, tuple(unread), tuple(entries))
 
 
 def _uwsgi_entries(
-    path: pathlib.Path,
-    text: str,
-    section: str,
-    known: dict[str, str],
-    unread: Unread,
-    depth: int,
+    chain: Chain, text: str, known: dict[str, str], unread: Unread
 ) -> list[Entry]:
+    path, section = chain[-1]
     found = []
     for place, name, value in _uwsgi_lines(path, text, section):
         filled = _fill(value, path, known)
@@ -80,7 +76,7 @@ def _uwsgi_entries(
         known[name] = filled
         found.append(entry)
         if entry.name in _INCLUDES:
-            found += _included(entry, known, unread, depth + 1)
+            found += _included(entry, chain, known, unread)
     return found
 
 
@@ -114,18 +110,29 @@ def _fill(value: str, path: pathlib.Path, known: dict[str, str]) -> str:
 
 
 def _included(
-    entry: Entry, known: dict[str, str], unread: Unread, depth: int
+    entry: Entry, chain: Chain, known: dict[str, str], unread: Unread
 ) -> list[Entry]:
     name, _, section = entry.value.strip('@()').partition(':')
     path = entry.place.file.parent / name if name else entry.place.file
-    try:
-        text = path.read_text()
-    except (OSError, ValueError):
+    if (path, section or 'uwsgi') in chain:
+        return []  # it would go on for ever
+    text = read_text(path)
+    if text is None:
         unread.append((entry.place, name))
         return []
-    if depth > DEPTH:
-        return []
-    return _uwsgi_entries(path, text, section or 'uwsgi', known, unread, depth)
+    longer = (*chain, (path, section or 'uwsgi'))
+    return _uwsgi_entries(longer, text, known, unread)
+
+
+def read_text(path: pathlib.Path) -> str | None:
+    """A file that another one names; None if that can't be read.
+
+    A device or a pipe is not read: it may have no end.
+    """
+    try:
+        return path.read_text() if path.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 class _Oslo(iniparser.BaseParser):
@@ -185,10 +192,11 @@ def unit(path: pathlib.Path, text: str) -> Ini:
     unread: Unread = []
     entries = _unit_entries(path, text)
     for drop_in in sorted(path.parent.glob(f'{path.name}.d/*.conf')):
-        try:
-            entries += _unit_entries(drop_in, drop_in.read_text())
-        except (OSError, ValueError):
+        more = read_text(drop_in)
+        if more is None:
             unread.append((Place(path, 0), str(drop_in)))
+        else:
+            entries += _unit_entries(drop_in, more)
     return Ini(Kind.UNIT, path, tuple(unread), tuple(entries))
 
 

@@ -11,6 +11,7 @@ from glance_wsgi.lint.findings import Hit
 from glance_wsgi.lint.findings import Severity
 from glance_wsgi.lint.httpd import Httpd
 from glance_wsgi.lint.httpd import walk
+from glance_wsgi.lint.rights import homes
 from glance_wsgi.lint.uwsgi import MERCY
 from glance_wsgi.lint.view import Site
 from glance_wsgi.lint.view import View
@@ -19,6 +20,8 @@ from glance_wsgi.lint.view import sites
 
 _MANUAL = 'https://modwsgi.readthedocs.io/en/master/configuration-directives/'
 _DAEMON = f'{_MANUAL}WSGIDaemonProcess.html'
+
+MODULES = pathlib.Path('/usr/lib/apache2/modules')
 
 TRUNCATING = ((6, 0, 0), (6, 0, 4))
 """The first and the last version that can cut the end of a body."""
@@ -78,26 +81,25 @@ def _truncates(document: Httpd, seen: View) -> Iterator[Hit]:
         if reloading != 'off':
             continue
         for daemon in site.daemons():
-            found = _version(document, daemon.arguments, seen)
+            found = _version(document, seen)
             unlimited = option(daemon, 'queue-timeout', '0') == '0'
             first, last = TRUNCATING
             if found and unlimited and first <= _numbers(found) <= last:
                 yield daemon.place, {'version': found}
 
 
-def _version(
-    document: Httpd, arguments: tuple[str, ...], seen: View
-) -> str | None:
+def _version(document: Httpd, seen: View) -> str | None:
+    """The version of the module that Apache loads, as far as is known."""
     for one in walk(document.directives):
         if one.name == 'loadmodule' and one.first == 'wsgi_module':
-            module = pathlib.Path('/usr/lib/apache2', *one.arguments[1:2])
+            module = MODULES.parent.joinpath(*one.arguments[1:2])
             return seen.context.mod_wsgi(module)
-    for word in arguments:
-        key, _, home = word.partition('=')
-        if key == 'python-home':
-            found = seen.context.distribution(pathlib.Path(home), 'mod_wsgi')
-            return found[1] if found else None
-    return None
+    for _, home in homes(document):
+        found = seen.context.distribution(home, 'mod_wsgi')
+        if found:
+            return found[1]
+    # A site alone does not say: the system's, which Debian loads elsewhere.
+    return seen.context.mod_wsgi(MODULES / 'mod_wsgi.so')
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ def _writable(document: Document, seen: View) -> Iterator[Hit]:
 def _user_missing(document: Document, seen: View) -> Iterator[Hit]:
     for place, name in seen.users():
         unknown = seen.context.identity(name) is None
-        if place.file == document.path and unknown and name.isidentifier():
+        if unknown and place.file in files(document) and '%' not in name:
             yield place, {'name': name}
 
 
@@ -108,8 +108,10 @@ def homes(document: Document) -> Iterator[tuple[Place, pathlib.Path]]:
     """The virtualenvs that a file names."""
     if isinstance(document, httpd.Httpd):
         for one in httpd.walk(document.directives):
-            if one.name == 'wsgidaemonprocess':
-                yield one.place, pathlib.Path(option(one, 'python-home', ''))
+            home = option(one, 'python-home', '')
+            home = one.first if one.name == 'wsgipythonhome' else home
+            if home:
+                yield one.place, pathlib.Path(home)
     elif isinstance(document, Ini):
         for entry in document.all('home'):
             yield entry.place, pathlib.Path(entry.value)

@@ -110,7 +110,7 @@ def _connection_close(ini: Ini, seen: View) -> Iterator[Hit]:
 
 def _protocol(ini: Ini, seen: View) -> Iterator[Hit]:
     socket = ini.last('socket')
-    if socket and not view.speaks_http(ini):
+    if socket and ini.text('protocol') != 'http':
         yield socket.place, {'value': socket.value}
 
 

@@ -79,8 +79,8 @@ class View:
             for daemon in site.daemons():
                 yield Workers(
                     daemon.place,
-                    int(option(daemon, 'processes', '1')),
-                    int(option(daemon, 'threads', '15')),
+                    _count(option(daemon, 'processes', ''), 1),
+                    _count(option(daemon, 'threads', ''), 15),
                     0,
                 )
 
@@ -117,8 +117,13 @@ def speaks_http(ini: Ini) -> bool:
 
 
 def _names_glance(ini: Ini) -> bool:
-    named = ' '.join(e.value for name in _WHAT for e in ini.all(name))
-    return 'glance' in named and 'keystone' not in named
+    # Of a variable its name only: its value may be a path with any name.
+    named = ' '.join(
+        entry.value.partition('=')[0].lower()
+        for name in _WHAT
+        for entry in ini.all(name)
+    )
+    return 'glance' in named
 
 
 def runs(unit: Ini, program: str) -> bool:
@@ -130,11 +135,16 @@ def commands(unit: Ini) -> list[str]:
     """The words of what a unit starts, without systemd's prefixes."""
     words = []
     for entry in unit.all('ExecStart', 'Service'):
+        line = entry.value.lstrip('@-:+!')
         try:
-            words += shlex.split(entry.value)
-        except ValueError:
-            words += entry.value.split()
-    return [word.lstrip('@-:+!') for word in words]
+            words += shlex.split(line)
+        except ValueError:  # a quote that is never closed
+            words += line.split()
+    return words
+
+
+def _count(text: str, default: int) -> int:
+    return int(text) if text.isdecimal() else default
 
 
 def option(directive: httpd.Directive, name: str, default: str) -> str:
