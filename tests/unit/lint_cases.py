@@ -125,6 +125,7 @@ class Machine(Context):
             'somaxconn': 4096,
             'free': 2**40,
             'in_memory': False,
+            'fleeting': False,
             'identity': Identity('glance', OTHER, frozenset({OTHER})),
             'obstacle': None,
             'addresses': {'127.0.0.1': False, '192.0.2.10': False},
@@ -160,6 +161,9 @@ class Machine(Context):
 
     def free(self, path):
         return self._fact('free')
+
+    def fleeting(self, path):
+        return self._fact('fleeting')
 
     def in_memory(self, path):
         return self._fact('in_memory')
@@ -328,7 +332,7 @@ CASES = [
     glance('flavor', ('flavor = keystone', 'flavor = caching')),
     glance('lock-path', ('lock_path', 'other')),
     glance('staging-place', ('filesystem_store_datadir', 'other')),
-    glance('staging-place', ('/srv/glance/staging', '/tmp/staging')),
+    glance('staging-place', fleeting=True),
     # --- systemd ---
     unit('unit-kill-mode', ('KillMode=mixed\n', '')),
     Case(

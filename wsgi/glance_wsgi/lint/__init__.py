@@ -54,22 +54,28 @@ def lint(files: Iterable[pathlib.Path], context: Context) -> list[Finding]:
 
 
 def targets(deployment: Deployment) -> list[pathlib.Path]:
-    """The files of a deployment that are checked: those that are there.
+    """The files of a deployment that are checked.
 
-    :raises errors.StateMissing: "up" has not come far enough to write any
+    :raises errors.StateMissing: "up" has not come far enough to write them
     """
     if deployment.user.owner is None or not deployment.state.secrets.exists():
-        raise errors.StateMissing(
-            f'The deployment in {deployment.state.path} is not complete.',
-            'Run "glance-wsgi up" first.',
-        )
+        raise _incomplete(deployment, deployment.state.secrets)
     wanted = applications.of(deployment)
+    own = [file.path for one in wanted for file in one.files]
+    for path in own:
+        if not path.exists():
+            raise _incomplete(deployment, path)
     server = servers.load(deployment).files(wanted)
-    own = [file for one in wanted for file in one.files]
-    paths = [file.path for file in (*server, *own)]
+    paths = [file.path for file in server if file.path.exists()]
     # Paste's file composes the application; no rule is about it.
-    return [
-        path
-        for path in dict.fromkeys(paths)
-        if path.is_file() and not path.name.endswith('-paste.ini')
-    ]
+    return paths + [path for path in own if path.suffix != '.ini']
+
+
+def _incomplete(
+    deployment: Deployment, missing: pathlib.Path
+) -> errors.StateMissing:
+    return errors.StateMissing(
+        f'The deployment in {deployment.state.path} is not complete: '
+        f'{missing} is missing.',
+        'Run "glance-wsgi up" first.',
+    )

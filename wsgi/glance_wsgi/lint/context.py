@@ -70,6 +70,10 @@ class Context:
                 return mounts[place] in ('tmpfs', 'ramfs')
         return False
 
+    def fleeting(self, path: pathlib.Path) -> bool:
+        """Whether a reboot removes what is there (hier(7))."""
+        return any(str(way) in ('/tmp', '/run') for way in path.parents)  # noqa: S108
+
     def stat(self, path: pathlib.Path) -> os.stat_result | None:
         """Owner and rights of a file; None if it is missing."""
         try:
