@@ -61,7 +61,7 @@ def test_a_servers_file_that_is_not_there_is_not_checked(rendered):
 
 def test_a_deployment_without_glances_configuration_is_incomplete(rendered):
     applications.glance_conf(rendered).unlink()
-    with pytest.raises(errors.StateMissing, match='glance-api.conf'):
+    with pytest.raises(errors.StateMissing, match=r'glance-api\.conf'):
         lint.targets(rendered)
 
 

@@ -73,9 +73,14 @@ def summary(files: int, found: list[findings.Finding]) -> str:
     """How many files were checked, and what was found."""
     counted = collections.Counter(one.severity for one in found)
     parts = [
-        f'{counted[severity]} {severity}{"s" * (counted[severity] != 1)}'
+        _plural(counted[severity], str(severity))
         for severity in sorted(findings.Severity, reverse=True)
         if counted[severity]
     ]
     shown = ', '.join(parts) if parts else 'nothing found'
-    return f'Checked {files} file{"s" * (files != 1)}: {shown}.'
+    return f'Checked {_plural(files, "file")}: {shown}.'
+
+
+def _plural(number: int, name: str) -> str:
+    several = number != 1 and name != 'info'
+    return f'{number} {name}{"s" if several else ""}'

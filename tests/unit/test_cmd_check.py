@@ -74,7 +74,9 @@ def test_the_exit_code_is_that_of_the_worst(severities, code):
 
 def test_the_summary_counts_by_severity():
     found = [finding(Severity.WARNING)] * 2 + [finding(Severity.ERROR)]
-    assert check.summary(3, found) == 'Checked 3 files: 1 error, 2 warnings.'
+    found += [finding(Severity.INFO)] * 2
+    said = check.summary(3, found)
+    assert said == 'Checked 3 files: 1 error, 2 warnings, 2 info.'
 
 
 def test_a_file_that_is_none_is_one_line(run):
