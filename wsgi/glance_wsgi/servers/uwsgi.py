@@ -94,6 +94,7 @@ class UWSGI(servers.Server):
                 'vassals': self.deployment.state.vassals,
                 'pidfile': self._pidfile('emperor'),
                 'log': self.deployment.state.log / 'emperor.log',
+                'mercy': self.deployment.conf.server.task_mercy,
             },
             owner=state.Owner.myself(),
         )
