@@ -102,6 +102,19 @@ key_repository = {tmp}/keys
 connection = sqlite:////var/lib/keystone.sqlite
 """
 
+EMPEROR = """
+[uwsgi]
+emperor = {tmp}
+emperor-graceful-shutdown = true
+reload-mercy = 3600
+"""
+
+APACHE_UNIT = """
+[Service]
+ExecStart=/usr/sbin/apachectl start
+TimeoutStopSec=3601
+"""
+
 GOOD = {
     'uwsgi.ini': UWSGI,
     'proxy.conf': PROXY,
@@ -109,6 +122,8 @@ GOOD = {
     'glance-api.conf': GLANCE,
     'glance-api.service': UNIT,
     'keystone.conf': KEYSTONE,
+    'emperor.ini': EMPEROR,
+    'apache2.service': APACHE_UNIT,
 }
 
 OTHER = 4242  # a user id that is not the one of who runs the tests
@@ -367,6 +382,16 @@ CASES = [
     ),
     unit('ladder-mercy-stop', ('TimeoutStopSec=1h 5min\n', '')),
     unit('ladder-mercy-stop', ('1h 5min', '1h')),
+    Case(
+        'ladder-mercy-stop',
+        ('apache2.service', 'wsgi.conf'),
+        (('3601', '3600'),),
+    ),
+    Case(
+        'ladder-emperor',
+        ('emperor.ini', 'uwsgi.ini'),
+        (('reload-mercy = 3600', ''),),
+    ),
     # --- rights ---
     Case(
         'secret-readable',
@@ -399,4 +424,92 @@ CASES = [
     glance('db-not-asked', max_connections=ValueError('silent')),
     glance('staging-disk', free=5 * 2**30 - 1),
     glance('staging-memory', in_memory=True),
+]
+
+SWAPPED = ('uwsgi.ini', 'glance-api.service')
+
+# What is just right, or right for another reason; the rule must be silent.
+FITS = [
+    uwsgi('chunked-input-limit', ('= 67108866', '= 1048579')),
+    uwsgi('socket-timeout', ('socket-timeout = 60', 'socket-timeout = 30')),
+    uwsgi('chunked-input-timeout', ('chunked-input-timeout = 60\n', '')),
+    uwsgi('buffer-size', ('buffer-size = 65535', 'buffer-size = 16384')),
+    uwsgi('reload-mercy', ('mercy = 3600', 'mercy = 600')),
+    uwsgi('lazy-apps', ('lazy-apps = true', 'lazy = true')),
+    uwsgi('single-thread', ('threads = 16', 'gevent = 100')),
+    uwsgi('single-thread', ('threads = 16', 'threads = 2')),
+    uwsgi('python-threads', ('threads = 16\n', '')),
+    uwsgi('python-threads', ('enable-threads = true\n', '')),
+    uwsgi('harakiri', ('[uwsgi]', '[uwsgi]\nharakiri = 0')),
+    uwsgi('die-on-term', ('[uwsgi]', '[uwsgi]\ndie-on-term = true')),
+    uwsgi('router-options', ('http-socket =', 'http-timeout = 9\nhttp =')),
+    uwsgi('connection-close', ('Connection: close', 'connection:Close')),
+    uwsgi('uwsgi-protocol', ('http-socket =', 'protocol = http\nsocket =')),
+    proxy('request-read-timeout', ('<Virt', 'LoadModule x_module x\n<Virt')),
+    proxy('proxy-slash', ('http://glance-api', 'http://glance-api/v')),
+    proxy('proxy-slash', (PASS, 'ProxyPass /image !')),
+    proxy('proxy-slash', (PASS, 'ProxyPass / http://127.0.0.1:9292/')),
+    wsgi(
+        'wsgi-embedded',
+        ('WSGIProcessGroup glance\n', ''),
+        ('glance.wsgi', 'glance.wsgi process-group=glance'),
+    ),
+    wsgi('wsgi-shutdown-timeout', ('down-timeout=3600', 'down-timeout=600')),
+    wsgi('mod-wsgi-truncates', mod_wsgi='6.0.4'),
+    wsgi('mod-wsgi-truncates', ('queue-timeout=45', ''), mod_wsgi='6.0.5'),
+    wsgi('mod-wsgi-truncates', ('queue-timeout=45', ''), mod_wsgi='5.0.2'),
+    wsgi('mod-wsgi-truncates', ('queue-timeout=45', ''), mod_wsgi=None),
+    wsgi(
+        'mod-wsgi-truncates',
+        ('queue-timeout=45', ''),
+        ('Reloading Off', 'Reloading On'),
+        mod_wsgi='6.0.4',
+    ),
+    glance('self-url-shared', ('192.0.2.10', '0.0.0.0')),
+    glance('self-url-shared', resolve=set()),
+    glance('self-url-shared', resolve={'127.0.1.1'}),
+    Case(
+        'python-interpreter',
+        ('glance-api.conf', 'wsgi.conf'),
+        (('python_interpreter', 'other'),),
+    ),
+    glance('flavor', ('flavor = keystone', 'flavor = keystone+caching')),
+    glance(
+        'staging-place',
+        ('[database]', 'node_staging_uri = file:///srv/staging\n[database]'),
+        ('filesystem_store_datadir', 'other'),
+    ),
+    unit('unit-kill-mode', ('KillMode=mixed', 'KillMode=process')),
+    Case('unit-kill-signal', SWAPPED, (('hook-master-start', 'die-on-term'),)),
+    unit('unit-restart', ('on-failure', 'always')),
+    unit('unit-root', ('User=glance', 'DynamicUser=yes')),
+    unit('unit-root', ('User=glance', 'User=1000')),
+    Case(
+        'ladder-proxy-server',
+        ('proxy.conf', 'uwsgi.ini'),
+        (('ProxyTimeout 300', 'ProxyTimeout 60'),),
+    ),
+    uwsgi('ladder-server-mercy', ('timeout = 60', 'timeout = 3600')),
+    unit('ladder-mercy-stop', ('1h 5min', '3601')),
+    unit('ladder-mercy-stop', ('TimeoutStopSec=1h 5min', 'TimeoutSec=2h')),
+    unit('ladder-mercy-stop', ('1h 5min', 'infinity')),
+    unit('ladder-mercy-stop', ('1h 5min', '0')),
+    Case(
+        'secret-readable', ('keystone.conf',), modes={'keystone.conf': 0o644}
+    ),
+    Case('key-readable', ('proxy.conf',), modes={'private.key': 0o640}),
+    uwsgi('listen-queue', somaxconn=1024),
+    uwsgi('listen-queue', somaxconn=None),
+    uwsgi('uwsgi-version', distribution=('uwsgi', '2.0.30')),
+    uwsgi('uwsgi-version', distribution=None),
+    uwsgi('ram-budget', memory=300 * 2**20),
+    glance('db-connections', max_connections=64),
+    glance('db-connections', max_connections=None),
+    glance(
+        'db-connections',
+        ('[wsgi]', '[wsgi]\ntask_pool_threads = 4'),
+        max_connections=40,
+    ),
+    glance('staging-disk', free=5 * 2**30),
+    glance('staging-disk', free=None),
 ]

@@ -272,6 +272,18 @@ def test_time_spans_are_read_as_systemd_reads_them(text, seconds):
 # --- Apache ---
 
 
+def test_a_file_that_another_one_includes_is_checked_as_a_part_of_it(tmp_path):
+    part, whole = tmp_path / 'part.conf', tmp_path / 'whole.conf'
+    part.write_text('ProxyPass /image/ http://glance/\n')
+    whole.write_text(
+        'LimitRequestBody 0\nRequestReadTimeout body=0\n'
+        'Proxy100Continue Off\nSetEnv proxy-sendchunked 1\n'
+        f'<VirtualHost *>\nInclude {part}\n</VirtualHost>\n'
+    )
+    assert lint.lint([part, whole], Machine()) == []
+    assert lint.lint([part], Machine()) != []
+
+
 def names(document):
     return [str(one) for one in httpd.walk(document.directives)]
 

@@ -2,6 +2,7 @@
 
 import pytest
 from lint_cases import CASES
+from lint_cases import FITS
 from lint_cases import GOOD
 from lint_cases import Machine
 
@@ -40,6 +41,13 @@ def test_a_rule_fires_on_what_it_is_about(write, case):
     paths = write(case.files, case.edits, case.modes)
     found = lint.lint(paths, Machine(**case.facts))
     assert case.rule in {finding.rule for finding in found}
+
+
+@pytest.mark.parametrize('case', FITS, ids=str)
+def test_a_rule_is_silent_where_something_just_fits(write, case):
+    paths = write(case.files, case.edits, case.modes)
+    found = lint.lint(paths, Machine(**case.facts))
+    assert case.rule not in {finding.rule for finding in found}
 
 
 @pytest.mark.parametrize('name', GOOD)

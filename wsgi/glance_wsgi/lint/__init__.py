@@ -22,6 +22,7 @@ from glance_wsgi.lint import rights
 from glance_wsgi.lint import systemd
 from glance_wsgi.lint import uwsgi
 from glance_wsgi.lint.context import Context
+from glance_wsgi.lint.documents import Document
 from glance_wsgi.lint.findings import Finding
 from glance_wsgi.lint.view import View
 
@@ -43,7 +44,7 @@ def lint(files: Iterable[pathlib.Path], context: Context) -> list[Finding]:
     :param context: the facts of the machine that they are for
     :raises errors.FileNotChecked: one can't be read, or is nothing we know
     """
-    seen = View(tuple(reading.read(path) for path in files), context)
+    seen = View(_whole(reading.read(path) for path in files), context)
     found = {
         finding: None
         for document in seen.documents
@@ -51,6 +52,13 @@ def lint(files: Iterable[pathlib.Path], context: Context) -> list[Finding]:
         for finding in rule.findings(document, seen)
     }
     return sorted(found, key=lambda finding: -finding.severity)
+
+
+def _whole(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """Without the files that another one includes: they are a part of it."""
+    read = tuple(documents)
+    parts = {path for one in read for path in rights.files(one) - {one.path}}
+    return tuple(one for one in read if one.path not in parts)
 
 
 def targets(deployment: Deployment) -> list[pathlib.Path]:
@@ -67,8 +75,8 @@ def targets(deployment: Deployment) -> list[pathlib.Path]:
             raise _incomplete(deployment, path)
     server = servers.load(deployment).files(wanted)
     paths = [file.path for file in server if file.path.exists()]
-    # Paste's file composes the application; no rule is about it.
-    return paths + [path for path in own if path.suffix != '.ini']
+    # There are others, such as Paste's, that no rule is about.
+    return [path for path in (*paths, *own) if reading.kind(path)]
 
 
 def _incomplete(

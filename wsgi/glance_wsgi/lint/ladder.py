@@ -36,7 +36,10 @@ _SYSTEMD = (
 APACHE_TIMEOUT = 60.0
 SOCKET_TIMEOUT = 4
 MERCY = 60
+EMPEROR_MERCY = 30
 STOP_TIMEOUT = 90.0
+
+APACHES = ('apache2', 'apachectl', 'apache2ctl', 'httpd')
 
 
 def _client(site: Site) -> float:
@@ -88,27 +91,38 @@ def _server_mercy(ini: Ini, seen: View) -> Iterator[Hit]:
         yield ini.placed('worker-reload-mercy'), facts
 
 
-def _mercies(seen: View) -> Iterator[float]:
-    for ini in seen.uwsgis():
-        yield float(ini.number('worker-reload-mercy', MERCY) or 0)
-    for site in seen.sites():
-        for daemon in site.daemons():
-            yield seconds(option(daemon, 'shutdown-timeout', '5')) or 0.0
+def _mercies(unit: Ini, seen: View) -> Iterator[float]:
+    """How long what a unit starts lets running requests go on."""
+    if view.runs(unit, 'uwsgi'):
+        for ini in seen.uwsgis():
+            yield float(ini.number('worker-reload-mercy', MERCY) or 0)
+    if any(view.runs(unit, name) for name in APACHES):
+        for site in seen.sites():
+            for daemon in site.daemons():
+                yield seconds(option(daemon, 'shutdown-timeout', '5')) or 0.0
 
 
 def _stop(unit: Ini, seen: View) -> Iterator[Hit]:
-    mercy = max(_mercies(seen), default=None)
-    ours = any(view.runs(unit, name) for name in ('uwsgi', 'apachectl'))
-    if mercy is None or not ours:
-        return
+    mercy = max(_mercies(unit, seen), default=0.0)
     name = 'TimeoutStopSec'
     if not unit.last(name, SERVICE):
         name = 'TimeoutSec'
     stop = seconds(unit.text(name, SERVICE))
+    # systemd.service(5): 0 is for ever.
     stop = STOP_TIMEOUT if stop is None else stop or float('inf')
     if stop <= mercy:
         facts = {'outer': f'{stop:g}', 'inner': f'{mercy:g}'}
         yield unit.placed(name, SERVICE), facts
+
+
+def _emperor(ini: Ini, seen: View) -> Iterator[Hit]:
+    vassals = [
+        one.number('worker-reload-mercy', MERCY) or 0 for one in seen.uwsgis()
+    ]
+    own = ini.number('reload-mercy', EMPEROR_MERCY)
+    inner = max(vassals, default=0)
+    if ini.last('emperor') and own is not None and own < inner:
+        yield ini.placed('reload-mercy'), {'outer': own, 'inner': inner}
 
 
 RULES = (
@@ -143,6 +157,18 @@ RULES = (
         'A reload ends transfers that only stall for as long as they may '
         f'({_UWSGI}#worker-reload-mercy).',
         'Let worker-reload-mercy be the longer one.',
+    ),
+    Rule(
+        'ladder-emperor',
+        Severity.ERROR,
+        (Kind.UWSGI,),
+        _emperor,
+        "The Emperor's reload-mercy is {outer} s, worker-reload-mercy of its "
+        'vassals {inner} s.',
+        'When it is stopped it kills them after its own time, which is 30 s '
+        'where nothing is set, with all that they still do '
+        '(https://github.com/unbit/uwsgi/blob/2.0.31/core/emperor.c).',
+        "Let the Emperor's reload-mercy be as long as that of its vassals.",
     ),
     Rule(
         'ladder-mercy-stop',

@@ -33,12 +33,33 @@ _OSLO_SECTIONS = {
 _APACHE = re.compile(
     r'^\s*(<(VirtualHost|Location|LocationMatch|Directory|Proxy|IfModule'
     r'|IfDefine|IfVersion|If)\b[^\n]*>'
-    r'|(Alias|CustomLog|Define|DocumentRoot|ErrorLog|Include|IncludeOptional'
-    r'|LimitRequestBody|Listen|LoadModule|LogFormat|ProxyPass|ProxyTimeout'
-    r'|RequestHeader|RequestReadTimeout|ServerName|ServerRoot|SetEnv|SSLEngine'
-    r'|Timeout|WSGI\w+)[ \t]+\S)',
+    r'|(Alias|AllowEncodedSlashes|CustomLog|Define|DocumentRoot|ErrorLog|Include|IncludeOptional'
+    r'|Header|LimitRequestBody|Listen|LoadModule|LogFormat|PidFile|Protocols'
+    r'|Proxy\w+|RequestHeader|RequestReadTimeout|Rewrite\w+|Server\w+|SetEnv'
+    r'|SSL\w+|Timeout|WSGI\w+)[ \t]+\S)',
     re.MULTILINE | re.IGNORECASE,
 )
+
+
+def kind(path: pathlib.Path) -> Kind | None:
+    """What a file configures; None if it is nothing we know.
+
+    :raises errors.FileNotChecked: it can't be read
+    """
+    return _kind(_text(path))
+
+
+def _kind(text: str) -> Kind | None:
+    found = set(_SECTION.findall(text))
+    if 'uwsgi' in found:
+        return Kind.UWSGI
+    if found & _UNIT_SECTIONS:
+        return Kind.UNIT
+    if _GLANCE.search(text):
+        return Kind.GLANCE
+    if found & _OSLO_SECTIONS:
+        return Kind.OSLO
+    return Kind.APACHE if _APACHE.search(text) else None
 
 
 def read(path: pathlib.Path) -> Document:
@@ -47,21 +68,20 @@ def read(path: pathlib.Path) -> Document:
     :raises errors.FileNotChecked: it can't be read, or is nothing we know
     """
     text = _text(path)
-    found = set(_SECTION.findall(text))
-    try:
-        if 'uwsgi' in found:
+    match _kind(text):
+        case None:
+            raise _not_checked(path, 'is no configuration that is known')
+        case Kind.UWSGI:
             return ini.uwsgi(path, text)
-        if found & _UNIT_SECTIONS:
+        case Kind.UNIT:
             return ini.unit(path, text)
-        if _GLANCE.search(text):
-            return ini.oslo(path, text, Kind.GLANCE)
-        if found & _OSLO_SECTIONS:
-            return ini.oslo(path, text, Kind.OSLO)
-    except iniparser.ParseError as error:
-        raise _not_checked(path, f'is damaged {error}') from error
-    if _APACHE.search(text):
-        return httpd.read(path, text)
-    raise _not_checked(path, 'is no configuration that can be checked')
+        case Kind.APACHE:
+            return httpd.read(path, text)
+        case oslo:
+            try:
+                return ini.oslo(path, text, oslo)
+            except iniparser.ParseError as error:
+                raise _not_checked(path, f'is damaged {error}') from error
 
 
 def _text(path: pathlib.Path) -> str:
