@@ -368,3 +368,27 @@ def test_sites_beside_glances_are_left_alone(read):
         '<VirtualHost *:82>\nProxyPass / http://glance/\n</VirtualHost>\n'
     )
     assert [site.place.line for site in view.sites(found)] == [7]
+
+
+@pytest.mark.parametrize(
+    ('server', 'option', 'user'),
+    [
+        ('User ${APACHE_RUN_USER}', '', 'www-data'),
+        ('', '', 'www-data'),
+        ('User web', '', 'web'),
+        ('User web', 'user=glance', 'glance'),
+        ('User web', 'user=#123', '123'),
+    ],
+)
+def test_daemons_of_mod_wsgi_run_as_whom_the_nearest_line_names(
+    read, server, option, user
+):
+    found = read(
+        f'{server}\nTimeout 5\n<VirtualHost *>\nWSGIDaemonProcess g {option}\n'
+        'WSGIScriptAlias / /x process-group=g\n</VirtualHost>\n'
+    )
+    asked = []
+    machine = Machine()
+    machine.identity = asked.append
+    view.View((found,), machine).service()
+    assert asked == [user]

@@ -16,6 +16,9 @@ from glance_wsgi.lint.documents import Place
 # Where uWSGI is told what it serves, or by which name.
 _WHAT = ('module', 'wsgi-file', 'mount', 'paste', 'ini-paste', 'env')
 
+APACHE_USER = 'www-data'
+"""Whose daemons those of mod_wsgi are where no file says so, on Debian."""
+
 _HTTP = ('http-socket', 'https-socket', 'http11-socket', 'http', 'https')
 
 
@@ -86,8 +89,10 @@ class View:
 
     def service(self) -> Identity | None:
         """Who runs Glance; None where no file says so, or nobody knows."""
-        for name in self.users():
-            return self.context.identity(name[1])
+        for _, name in self.users():
+            return self.context.identity(name)
+        if any(site.daemons() for site in self.sites()):
+            return self.context.identity(APACHE_USER) or self.context.service
         return self.context.service
 
     def users(self) -> Iterator[tuple[Place, str]]:
@@ -100,7 +105,9 @@ class View:
                 yield user.place, user.value
         for site in self.sites():
             for daemon in site.daemons():
-                if name := option(daemon, 'user', ''):
+                name = option(daemon, 'user', site.first_argument('user'))
+                # Debian's is a variable of the environment.
+                if name and not name.startswith('$'):
                     yield daemon.place, name.lstrip('#')
 
 
