@@ -465,7 +465,7 @@ FITS = [
         ('Reloading Off', 'Reloading On'),
         mod_wsgi='6.0.4',
     ),
-    glance('self-url-shared', ('192.0.2.10', '0.0.0.0')),
+    glance('self-url-shared', ('192.0.2.10', '0.0.0.0'), resolve={'0.0.0.0'}),
     glance('self-url-shared', resolve=set()),
     glance('self-url-shared', resolve={'127.0.1.1'}),
     Case(
@@ -490,6 +490,11 @@ FITS = [
         (('ProxyTimeout 300', 'ProxyTimeout 60'),),
     ),
     uwsgi('ladder-server-mercy', ('timeout = 60', 'timeout = 3600')),
+    Case(
+        'ladder-server-mercy',
+        ('emperor.ini',),
+        (('[uwsgi]', '[uwsgi]\nsocket-timeout = 99'),),
+    ),
     unit('ladder-mercy-stop', ('1h 5min', '3601')),
     unit('ladder-mercy-stop', ('TimeoutStopSec=1h 5min', 'TimeoutSec=2h')),
     unit('ladder-mercy-stop', ('1h 5min', 'infinity')),
