@@ -127,6 +127,7 @@ GOOD = {
 }
 
 OTHER = 4242  # a user id that is not the one of who runs the tests
+MEMBER = Identity('glance', OTHER, frozenset({os.getegid()}))
 
 
 class Machine(Context):
@@ -403,6 +404,12 @@ CASES = [
     Case('config-writable', ('uwsgi.ini',), modes={'uwsgi.ini': 0o666}),
     Case('config-writable', ('wsgi.conf',), modes={'wsgi.conf': 0o646}),
     unit('config-writable', owner=OTHER),
+    Case(
+        'config-writable',
+        ('uwsgi.ini',),
+        facts={'identity': MEMBER},
+        modes={'uwsgi.ini': 0o664},
+    ),
     glance('glance-conf-writable', owner=OTHER),
     unit('user-missing', identity=None),
     uwsgi('python-readable', obstacle='/root'),
@@ -503,6 +510,8 @@ FITS = [
         'secret-readable', ('keystone.conf',), modes={'keystone.conf': 0o644}
     ),
     Case('key-readable', ('proxy.conf',), modes={'private.key': 0o640}),
+    Case('config-writable', ('uwsgi.ini',), modes={'uwsgi.ini': 0o664}),
+    uwsgi('config-writable', identity=MEMBER),
     uwsgi('listen-queue', somaxconn=1024),
     uwsgi('listen-queue', somaxconn=None),
     uwsgi('uwsgi-version', distribution=('uwsgi', '2.0.30')),
