@@ -65,7 +65,9 @@ class Client:
                 'disk_format': 'raw',
                 'container_format': 'bare',
             }
-            self.ask(201, 'POST', json=record)
+            made = self.ask(201, 'POST', json=record)
+            if made is None or made.status_code != 201:
+                continue  # noted; the rest would fail because of it
             if body:
                 self.transfer(image, body)
             self.ask(200, 'GET', image)

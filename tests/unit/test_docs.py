@@ -10,6 +10,7 @@ from jinja2 import meta
 
 from glance_wsgi import conf
 from glance_wsgi import errors
+from glance_wsgi import lint
 from glance_wsgi import render
 from glance_wsgi.cmd import main
 
@@ -143,6 +144,25 @@ def test_every_file_in_httpd_is_a_template_or_explains_them():
     assert sorted(p.name for p in TEMPLATES.iterdir()) == sorted(
         ['README.rst', *NAMES]
     )
+
+
+def checks():
+    """The rows of the page of checks, by rule: severity, what, why."""
+    found = {}
+    for row in text('checks.rst').split('   * - ``')[1:]:
+        name, *cells = re.split(r'\n     - ', row.split('\n\n')[0])
+        found[name.rstrip('`')] = [' '.join(cell.split()) for cell in cells]
+    return found
+
+
+@pytest.mark.parametrize('rule', lint.RULES, ids=lambda rule: rule.id)
+def test_every_rule_of_check_is_documented_as_it_is(rule):
+    what = re.sub(r'{(\w+)}', lambda m: f'``{m[1].upper()}``', rule.what)
+    assert checks()[rule.id] == [str(rule.severity), what, rule.why]
+
+
+def test_no_rule_is_documented_that_does_not_exist():
+    assert checks().keys() == {rule.id for rule in lint.RULES}
 
 
 def test_every_page_is_reached_from_the_index():

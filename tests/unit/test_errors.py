@@ -12,10 +12,12 @@ from glance_wsgi.errors import GlanceWSGIError
 
 CLASSES = GlanceWSGIError.__subclasses__()
 
-# Codes of what is no error of a deployment.
+# Codes of what is no error of a deployment, or no error at all.
 OWN = {
     Exit.OK,
     Exit.USAGE,
+    Exit.CHECK_WARNINGS,
+    Exit.CHECK_ERRORS,
     Exit.UNEXPECTED,
     Exit.INTERRUPTED,
 }

@@ -295,6 +295,12 @@ def test_uwsgi_ends_no_import_and_no_slow_client_early():
     assert uwsgi['socket-timeout'] == uwsgi['chunked-input-timeout'] == '60'
 
 
+def test_the_emperor_waits_as_long_as_its_vassals_may_take():
+    emperor = ini('uwsgi-emperor.ini.j2')['uwsgi']
+    assert emperor['reload-mercy'] == '3600'
+    assert emperor['emperor-graceful-shutdown'] == 'true'
+
+
 def test_uwsgi_has_no_options_that_do_nothing_without_a_router():
     for tls, socket in ((None, 'http-socket'), (TLS, 'https-socket')):
         uwsgi = ini('uwsgi-app.ini.j2', tls=tls)['uwsgi']

@@ -274,13 +274,26 @@ def _keystone_application(
     )
 
 
+# Ends at once in both cases: threads that the application has started have
+# more to say when Python ends, but nothing that matters.
+_LOAD = """
+import importlib, os, sys, traceback
+try:
+    importlib.import_module(sys.argv[1])
+except BaseException:
+    traceback.print_exc()
+    os._exit(1)
+os._exit(0)
+"""
+
+
 def check_loads(deployment: Deployment, application: Application) -> None:
     """Load an application as its worker would, but serve nothing.
 
     :raises errors.ServerRefuses: it can't be loaded
     """
     result = subprocess.run(
-        [deployment.python, '-c', f'import {application.module}'],
+        [deployment.python, '-c', _LOAD, application.module],
         cwd='/',
         env=programs.environment(
             deployment.state.run, application.environment

@@ -35,6 +35,9 @@ class Exit(enum.IntEnum):
     BAD_OPTION = 24
     BAD_CERTIFICATE = 28
     SERVER_REFUSES = 29
+    CHECK_WARNINGS = 25
+    CHECK_ERRORS = 26
+    FILE_NOT_CHECKED = 27
     DATABASE_UNSUPPORTED = 30
     DATABASE_UNREACHABLE = 31
     DATABASE_REFUSED = 32
@@ -182,6 +185,12 @@ class ServerRefuses(GlanceWSGIError):
     """The web server can't do what is asked, or refuses its files."""
 
     code = Exit.SERVER_REFUSES
+
+
+class FileNotChecked(GlanceWSGIError):
+    """A file can't be read, or is none that ``check`` knows."""
+
+    code = Exit.FILE_NOT_CHECKED
 
 
 class DatabaseUnsupported(GlanceWSGIError):

@@ -134,7 +134,10 @@ class Emperor(servers.Part):
 
     def _emperor_file(self) -> File:
         return self._file(
-            'uwsgi-emperor.ini.j2', self._emperor_ini, vassals=self.vassals
+            'uwsgi-emperor.ini.j2',
+            self._emperor_ini,
+            vassals=self.vassals,
+            mercy=self.deployment.conf.server.task_mercy,
         )
 
     def _redirect_file(self) -> File:

@@ -1,0 +1,73 @@
+"""What glance-wsgi writes itself passes its own checks."""
+
+import importlib.metadata
+
+import pytest
+from lint_cases import Machine
+
+from glance_wsgi import applications
+from glance_wsgi import errors
+from glance_wsgi import lint
+from glance_wsgi import programs
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi.deployment import Deployment
+from glance_wsgi.lint.findings import Severity
+
+SERVERS = sorted(
+    found.name
+    for found in importlib.metadata.entry_points(group='glance_wsgi.servers')
+)
+
+
+@pytest.fixture(params=SERVERS)
+def rendered(request, tmp_path):
+    """A deployment of each server whose files have been written."""
+    me = state.Owner.myself()
+    deployment = Deployment(
+        tmp_path / 'state',
+        None,
+        {'server': request.param, 'database': 'mysql+pymysql://g:s@h/g'},
+    )
+    deployment.user = programs.ServiceUser('glance-wsgi', me)
+    deployment.state.make(me)
+    assert deployment.passwords
+    wanted = applications.of(deployment)
+    for application in wanted:
+        for file in application.files:
+            file.write()
+    for file in servers.load(deployment).files(wanted):
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.write()
+    return deployment
+
+
+def test_there_is_a_server_to_check():
+    assert 'uwsgi' in SERVERS
+
+
+def test_no_server_of_ours_has_a_warning_or_an_error(rendered):
+    machine = Machine(resolve={'127.0.0.1'})
+    found = lint.lint(lint.targets(rendered), machine)
+    assert [one for one in found if one.severity > Severity.INFO] == []
+
+
+def test_a_servers_file_that_is_not_there_is_not_checked(rendered):
+    before = lint.targets(rendered)
+    assert applications.glance_conf(rendered) in before
+    before[0].unlink()
+    assert lint.targets(rendered) == before[1:]
+
+
+def test_a_deployment_without_glances_configuration_is_incomplete(rendered):
+    applications.glance_conf(rendered).unlink()
+    with pytest.raises(errors.StateMissing, match=r'glance-api\.conf'):
+        lint.targets(rendered)
+
+
+def test_a_deployment_that_is_half_made_is_none_to_check(tmp_path):
+    deployment = Deployment(tmp_path)
+    deployment.user = programs.ServiceUser('x', state.Owner.myself())
+    with pytest.raises(errors.StateMissing, match='not complete'):
+        lint.targets(deployment)
+    assert list(tmp_path.iterdir()) == []

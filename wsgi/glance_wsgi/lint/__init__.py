@@ -1,0 +1,89 @@
+"""Finds what is known to go wrong in the configuration of a Glance's server.
+
+It reads files that anybody has written, and the facts of this machine that
+they have to fit to. `findings.Rule` is one thing that it looks for; each
+module of rules has a table of them.
+"""
+
+import pathlib
+from collections.abc import Iterable
+
+from glance_wsgi import applications
+from glance_wsgi import errors
+from glance_wsgi import servers
+from glance_wsgi.deployment import Deployment
+from glance_wsgi.lint import apache
+from glance_wsgi.lint import glance
+from glance_wsgi.lint import host
+from glance_wsgi.lint import ladder
+from glance_wsgi.lint import mod_wsgi
+from glance_wsgi.lint import reading
+from glance_wsgi.lint import rights
+from glance_wsgi.lint import systemd
+from glance_wsgi.lint import uwsgi
+from glance_wsgi.lint.context import Context
+from glance_wsgi.lint.documents import Document
+from glance_wsgi.lint.findings import Finding
+from glance_wsgi.lint.view import View
+
+RULES = (
+    *uwsgi.RULES,
+    *apache.RULES,
+    *mod_wsgi.RULES,
+    *glance.RULES,
+    *systemd.RULES,
+    *ladder.RULES,
+    *rights.RULES,
+    *host.RULES,
+)
+
+
+def lint(files: Iterable[pathlib.Path], context: Context) -> list[Finding]:
+    """What is wrong with some files, the worst first.
+
+    :param context: the facts of the machine that they are for
+    :raises errors.FileNotChecked: one can't be read, or is nothing we know
+    """
+    seen = View(_whole(reading.read(path) for path in files), context)
+    found = {
+        finding: None
+        for document in seen.documents
+        for rule in RULES
+        for finding in rule.findings(document, seen)
+    }
+    return sorted(found, key=lambda finding: -finding.severity)
+
+
+def _whole(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """Without the files that another one includes: they are a part of it."""
+    read = tuple(documents)
+    parts = {path for one in read for path in rights.files(one) - {one.path}}
+    return tuple(one for one in read if one.path not in parts)
+
+
+def targets(deployment: Deployment) -> list[pathlib.Path]:
+    """The files of a deployment that are checked.
+
+    :raises errors.StateMissing: "up" has not come far enough to write them
+    """
+    if deployment.user.owner is None or not deployment.state.secrets.exists():
+        raise _incomplete(deployment, deployment.state.secrets)
+    wanted = applications.of(deployment)
+    own = [file.path for one in wanted for file in one.files]
+    for path in own:
+        if not path.exists():
+            raise _incomplete(deployment, path)
+    server = servers.load(deployment).files(wanted)
+    paths = [file.path for file in server if file.path.exists()]
+    # There are others, such as Paste's, that no rule is about.
+    return [path for path in (*paths, *own) if reading.kind(path)]
+
+
+def _incomplete(
+    deployment: Deployment, missing: pathlib.Path
+) -> errors.StateMissing:
+    return errors.StateMissing(
+        f'The deployment in {deployment.state.path} is not complete: '
+        f'{missing} is missing.',
+        'Run "glance-wsgi up" first.',
+    )
