@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from glance_wsgi import upstream
+from glance_wsgi.data import uploads
 from glance_wsgi.db import sqlite
 
 Application = Callable[..., Iterable[bytes]]
@@ -24,7 +25,7 @@ def build() -> Application:
         wrong; the web server logs it and must not serve
     """
     upstream.version()
-    return sqlite.take_turns(_glance())
+    return uploads.outlive_kills(sqlite.take_turns(_glance()))
 
 
 def _glance() -> Any:
