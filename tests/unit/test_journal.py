@@ -123,6 +123,23 @@ def test_an_upload_settles_before_itself(kept, mended, mend):
         assert entries(kept) == [own]
 
 
+def test_an_upload_that_ends_while_others_look_is_not_taken_for_dead(
+    kept, mended, mend, monkeypatch
+):
+    """Its entry was found, but is gone by the time its lock can be had."""
+    upload = contextlib.ExitStack()
+    upload.enter_context(kept.entry(IMAGE))
+    lock = journal._lock
+
+    def lock_later(descriptor):
+        upload.close()
+        return lock(descriptor)
+
+    monkeypatch.setattr(journal, '_lock', lock_later)
+    assert kept.settle(IMAGE, mend)
+    assert mended == []
+
+
 def test_an_image_is_not_mended_for_the_death_of_another(kept, mended, mend):
     with uploading(kept, OTHER):
         pass
@@ -176,15 +193,22 @@ def test_who_settles_at_the_same_time_returns_when_it_is_done(
     assert mended == ['first', 'second']
 
 
-def test_a_child_that_was_forked_meanwhile_keeps_nothing_locked(
+def test_a_child_that_is_forked_meanwhile_keeps_nothing_locked(
     kept, mended, mend
 ):
-    with kept.entry(IMAGE) as path:
-        child = FORK.Process(target=signal.pause)
-        child.start()
+    """As by a server that loads the application and forks its workers."""
+    child = FORK.Process(target=signal.pause)
+    with uploading(kept):
+        pass
+    assert kept.settle(IMAGE, lambda image_id, begun: child.start())
     try:
-        path.touch()
-        assert kept.settle(IMAGE, mend)
+        with uploading(kept):
+            pass
+        second = threading.Thread(
+            target=kept.settle, args=(IMAGE, mend), daemon=True
+        )
+        second.start()
+        second.join(10)
         assert mended == [IMAGE]
     finally:
         child.kill()

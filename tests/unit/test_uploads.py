@@ -57,11 +57,15 @@ def test_an_upload_has_an_entry_for_as_long_as_it_is_served(
         ('PUT', f'/v2/images/..{IMAGE}/file'),
         ('PUT', '/v2/images/../../etc/file'),
         ('PUT', '/v2/images/x/file'),
-        ('PUT', ''),
     ],
 )
 def test_any_other_request_has_none(served, method, path):
     assert ask(served, method, path) == []
+
+
+def test_a_request_without_a_path_has_none(served):
+    """PEP 3333: what is empty may be missing."""
+    assert served({'REQUEST_METHOD': 'PUT'}, None) == []
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class Uploads:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        found = _PATHS.search(environ['PATH_INFO'])
+        found = _PATHS.search(environ.get('PATH_INFO', ''))
         if not found or environ['REQUEST_METHOD'] != _METHODS[found[2]]:
             return self.application(environ, start_response)
         if found[2] == 'import':
