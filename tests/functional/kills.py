@@ -98,7 +98,10 @@ def assert_mended(deployed, cloud, image) -> None:
 @contextlib.contextmanager
 def nobody_settles(deployed):
     """Keep whoever would settle waiting for a turn."""
-    with (journal(deployed) / '.lock').open('r+') as lock:
+    path = journal(deployed) / '.lock'
+    if not path.exists():
+        write_like_glance(path)
+    with path.open('r+') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
