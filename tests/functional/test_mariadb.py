@@ -3,6 +3,7 @@
 import urllib.parse
 
 import images
+import kills
 import pytest
 import toolkit
 
@@ -34,6 +35,16 @@ def test_images_come_back_as_they_were_sent(up):
         image = images.create(cloud)
         images.upload(cloud, image, data)
         images.assert_holds(cloud, image, data)
+        cloud.image.delete_image(image)
+
+
+@pytest.mark.parametrize('action', ['file', 'stage'])
+def test_a_killed_upload_leaves_a_queued_image_and_no_data(up, action):
+    deployment, _ = up
+    with deployment.connect() as cloud:
+        image = images.create(cloud)
+        kills.kill_half_sent(deployment, cloud, image, action)
+        kills.assert_mended(deployment, cloud, image)
         cloud.image.delete_image(image)
 
 
