@@ -9,6 +9,7 @@ user is not ours either, whatever the file says.
 import contextlib
 import os
 import pathlib
+import signal
 import time
 from typing import Any
 
@@ -151,6 +152,14 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+def stands_still(process: psutil.Process) -> bool:
+    """Whether somebody has stopped it by SIGSTOP."""
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait(
     processes: list[psutil.Process], timeout: float
 ) -> list[psutil.Process]:
@@ -168,14 +177,19 @@ def wait(
     return left
 
 
+def send(process: psutil.Process, number: int) -> None:
+    """Send a signal; nothing if the process has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
 def terminate(processes: list[psutil.Process], timeout: float) -> None:
     """End processes, by force when they are not gone in time.
 
     :param timeout: seconds
     """
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
+        send(process, signal.SIGTERM)
     kill(wait(processes, timeout))
 
 

@@ -196,6 +196,7 @@ class Apache(servers.Part):
         return processes.from_pidfile(self._pidfile, owner.uid)
 
     def start(self, applications: servers.Applications) -> bool:
+        self._let_it_end()
         if self.parent() is not None:
             if self._is_loaded():
                 return False
@@ -207,6 +208,14 @@ class Apache(servers.Part):
         processes.terminate(orphans, _ORPHAN_TIMEOUT)
         self._spawn()
         return True
+
+    def _let_it_end(self) -> None:
+        # A "down" that was killed may have left it standing still, on its
+        # way to the end.
+        parent = self.parent()
+        if parent is not None and processes.stands_still(parent):
+            processes.send(parent, signal.SIGCONT)
+            processes.wait([parent], _ORPHAN_TIMEOUT)
 
     def _spawn(self) -> None:
         # It detaches itself once it has read its files and bound its sockets,
@@ -245,7 +254,7 @@ class Apache(servers.Part):
         """
         parent = self.parent()
         if parent is not None:
-            parent.send_signal(signal.SIGUSR1)
+            processes.send(parent, signal.SIGUSR1)
             self._wait(self._is_loaded, 'did not read its files again')
 
     def renew(
@@ -283,7 +292,7 @@ class Apache(servers.Part):
         """Take no new requests, finish those that have begun, end."""
         parent = self.parent()
         if parent is not None:
-            parent.send_signal(signal.SIGWINCH)
+            processes.send(parent, signal.SIGWINCH)
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
         owner = self.deployment.user.owner

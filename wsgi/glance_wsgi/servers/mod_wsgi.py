@@ -120,7 +120,7 @@ class Daemons(apache.Apache):
         # rest serves. Being told twice does a process no harm.
         old = sorted(old, key=processes.age, reverse=True)
         if self._all_loaded(application):
-            old[0].send_signal(signal.SIGTERM)
+            processes.send(old[0], signal.SIGTERM)
 
     def _all_loaded(self, application: Application) -> bool:
         workers = self.workers(application)
@@ -165,9 +165,9 @@ class Daemons(apache.Apache):
         # Apache closes its sockets, then waits for its children; for at least
         # a second, in which it is made to stand still, so that it neither
         # replaces nor kills the daemon processes while they finish.
-        parent.send_signal(signal.SIGWINCH)
+        processes.send(parent, signal.SIGWINCH)
         processes.wait_until_deaf(parent)
-        parent.suspend()
+        processes.send(parent, signal.SIGSTOP)
         try:
             daemons = [
                 child
@@ -175,10 +175,10 @@ class Daemons(apache.Apache):
                 if processes.title(child).startswith('(wsgi:')
             ]
             for daemon in daemons:
-                daemon.send_signal(signal.SIGTERM)
+                processes.send(daemon, signal.SIGTERM)
             processes.wait(daemons, timeout)
         finally:
-            parent.resume()
+            processes.send(parent, signal.SIGCONT)
 
     def role(self, process: psutil.Process) -> str:
         title = processes.title(process)
