@@ -53,11 +53,13 @@ def _check(words: Sequence[str]) -> int:
     _understand(conf)
     settings.read(conf, words, PROG)
     settings.database(conf)  # for its errors
+    # All that were given, or else the usual ones: two lists of oslo.config.
+    folders = dict.fromkeys([*conf.config_dirs, *conf.config_dir])
     return main.main(
         [
             *('db', 'check', '--format', conf.command.format),
             *(f'--config-file={file}' for file in conf.config_file),
-            *(f'--config-dir={folder}' for folder in conf.config_dirs),
+            *(f'--config-dir={folder}' for folder in folders),
         ]
     )
 

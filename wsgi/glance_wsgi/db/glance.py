@@ -7,6 +7,7 @@ them on each.
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -42,8 +43,9 @@ class DataMigration:
     migrate: Callable[[sqlalchemy.Engine], int]
 
 
+@functools.cache
 def scripts() -> script.ScriptDirectory:
-    """Glance's Alembic revisions."""
+    """Glance's Alembic revisions; they do not change while we run."""
     config = alembic_config.Config()
     config.set_main_option('script_location', str(upstream.migrations()))
     return script.ScriptDirectory.from_config(config)

@@ -18,7 +18,7 @@ from sqlalchemy import exc
 from glance_wsgi import errors
 from glance_wsgi.db import refusals
 
-PATIENCE = 10  # seconds: to connect, and for somebody else's lock
+PATIENCE = 5  # seconds: to connect, and for somebody else's lock
 
 Answer = TypeVar('Answer')
 Question = Callable[[sqlalchemy.Engine], Answer]
