@@ -3,6 +3,7 @@
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 import toolkit
@@ -49,6 +50,8 @@ def ansible(database, command):
     return run(
         *('ansible-playbook', '-i', 'localhost,', '-c', 'local'),
         *('-e', f'config={database.config}', '-e', f'restart={command}'),
+        # Not whatever interpreter PATH happens to have.
+        *('-e', f'ansible_python_interpreter={sys.executable}'),
         EXAMPLES / 'upgrade.yaml',
     )
 

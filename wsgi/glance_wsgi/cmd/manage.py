@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.GlanceWSGIError as error:
         print(f'{PROG}: {error.line()}', file=sys.stderr)
         return error.code
+    except KeyboardInterrupt:
+        print(f'{PROG}: Interrupted.', file=sys.stderr)
+        return errors.Exit.INTERRUPTED
 
 
 def _is_check(words: Sequence[str]) -> bool:

@@ -58,19 +58,20 @@ def branches() -> tuple[str, str]:
     return migration.EXPAND_BRANCH, migration.CONTRACT_BRANCH
 
 
-def data_migrations() -> list[DataMigration]:
+@functools.cache
+def data_migrations() -> tuple[DataMigration, ...]:
     """All of them, of all releases, by name."""
     from glance.db.sqlalchemy.alembic_migrations import data_migrations
 
     names = sorted(
         found.name for found in pkgutil.iter_modules(data_migrations.__path__)
     )
-    return [
+    return tuple(
         _data_migration(
             name, importlib.import_module(f'{data_migrations.__name__}.{name}')
         )
         for name in names
-    ]
+    )
 
 
 def _data_migration(name: str, module: types.ModuleType) -> DataMigration:
@@ -114,6 +115,7 @@ def first_line(docstring: str) -> str:
     return next(iter(docstring.strip().splitlines()), '')
 
 
+@functools.cache
 def empty(function: Callable[..., Any]) -> bool:
     """Whether a function only returns, and does nothing before.
 
