@@ -9,6 +9,7 @@ import sqlalchemy
 import toolkit
 import upgrades
 
+from glance_wsgi.db import counting
 from glance_wsgi.db import glance
 from glance_wsgi.db import plan
 from glance_wsgi.db import readonly
@@ -131,7 +132,7 @@ def test_who_writes_or_changes_a_table_does_not_wait_for_us(database):
     def question(engine):
         for found in glance.data_migrations():
             with contextlib.suppress(AttributeError):
-                plan.rows_left(engine, found)
+                counting.rows_left(engine, found)
         with database.engine.begin() as other:
             if engine.name == 'mysql':
                 other.exec_driver_sql('SET SESSION lock_wait_timeout = 1')

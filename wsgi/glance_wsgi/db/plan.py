@@ -7,7 +7,6 @@ migrated, then what nobody needs any more is removed.
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import sqlalchemy
 from alembic import script
@@ -15,6 +14,7 @@ from sqlalchemy import exc
 
 from glance_wsgi import errors
 from glance_wsgi import upstream
+from glance_wsgi.db import counting
 from glance_wsgi.db import glance
 from glance_wsgi.db import readonly
 from glance_wsgi.db import refusals
@@ -35,8 +35,9 @@ class Operation:
     :param release: the release that it was made for, such as 2024.1
     :param summary: what its author says that it does; may be empty
     :param empty: it does nothing, it is there for symmetry
-    :param rows: what is still to be migrated; None in the other phases, and
-        where it can't be known before the tables are expanded
+    :param rows: what is still to be migrated; None in the other phases,
+        where it can't be counted, and where it can't be known before the
+        tables are expanded
     """
 
     phase: str
@@ -204,7 +205,7 @@ def _migrate(
 ) -> Iterator[Operation]:
     for found in migrations:
         try:
-            rows = rows_left(engine, found)
+            rows = counting.rows_left(engine, found)
         except Exception as error:
             if isinstance(error, exc.DBAPIError):
                 problem = refusals.explain(url, error)
@@ -227,34 +228,3 @@ def _migrate(
                 empty=found.empty,
                 rows=rows,
             )
-
-
-def rows_left(engine: sqlalchemy.Engine, found: glance.DataMigration) -> int:
-    """How many rows it would migrate now.
-
-    It only tells whether there are some. What it has looked for last is what
-    it has found; that is counted.
-    """
-    asked: list[Any] = []
-
-    def note(connection: object, clause: Any, *arguments: object) -> None:
-        asked.append(clause)
-
-    sqlalchemy.event.listen(engine, 'before_execute', note)
-    try:
-        if not found.has_migrations(engine):
-            return 0
-    finally:
-        sqlalchemy.event.remove(engine, 'before_execute', note)
-    with engine.connect() as connection:
-        return int(connection.execute(_count(asked[-1])).scalar_one())
-
-
-def _count(query: Any) -> sqlalchemy.Select[Any]:
-    if isinstance(query, sqlalchemy.TextClause):
-        query = query.columns()
-    else:
-        # Whether there is one was enough.
-        query = query.limit(None)
-    counted = sqlalchemy.func.count()
-    return sqlalchemy.select(counted).select_from(query.subquery())

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import sqlalchemy
 
 from glance_wsgi import errors
+from glance_wsgi.db import counting
 from glance_wsgi.db import glance
 from glance_wsgi.db import plan
 from glance_wsgi.db import readonly
@@ -40,9 +41,9 @@ def _migrate(url: sqlalchemy.URL, found: glance.DataMigration) -> int:
         raise _failed(
             found, f'has failed: {type(error).__name__}: {error}'
         ) from error
-    left = readonly.ask(url, lambda engine: plan.rows_left(engine, found))
-    if left:
-        raise _failed(found, f'has left {left} rows as they were')
+    left = readonly.ask(url, lambda engine: counting.rows_left(engine, found))
+    if left != 0:
+        raise _failed(found, f'has left {left or "some"} rows as they were')
     return migrated
 
 
