@@ -157,12 +157,12 @@ def run(program, *words):
 def test_the_codes_lead_to_head_and_nothing_that_is_written_is_lost(
     database, mariadb, start, column
 ):
-    database.upgrade('liberty')
-    database.add_rows()
-    if start != 'mitaka02':
-        database.upgrade('ocata_expand01')
-        database.migrate_ocata()
-    database.upgrade(start)
+    if start == 'mitaka02':
+        database.upgrade('liberty')
+        database.add_rows()
+        database.upgrade(start)
+    else:
+        database.upgrade_to_rocky()
     config = f'--config-file={database.config}'
 
     def connect():

@@ -32,11 +32,7 @@ def run(program, *words, env=None):
 def old(tmp_path):
     """A database of Rocky, with rows that Train wants migrated."""
     with upgrades.sqlite(tmp_path) as database:
-        database.upgrade('liberty')
-        database.add_rows()
-        database.upgrade('ocata_expand01')
-        database.migrate_ocata()
-        database.upgrade('rocky_contract02')
+        database.upgrade_to_rocky()
         yield database
 
 

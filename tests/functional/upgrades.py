@@ -112,6 +112,14 @@ class Database:
                 f"('{name}', 'guest', 0, 'accepted', '2016-01-01', {deleted})"
             )
 
+    def upgrade_to_rocky(self) -> None:
+        """What Rocky has left: nothing pending of it, rows for Train."""
+        self.upgrade('liberty')
+        self.add_rows()
+        self.upgrade('ocata_expand01')
+        self.migrate_ocata()
+        self.upgrade('rocky_contract02')
+
     def migrate_ocata(self) -> None:
         """The statement of the documentation, as Glance's own can't work."""
         self.execute(OCATA.read_text().rstrip().rstrip(';'))
