@@ -46,10 +46,14 @@ def test_what_is_no_url_is_refused_without_showing_it(read):
     assert 'hunter2' not in str(caught.value)
 
 
-@pytest.mark.parametrize('text', ['no ini file', '[database\n'])
-def test_what_is_no_configuration_is_refused(read, text):
-    with pytest.raises(errors.BadOption, match=r'glance-api\.conf'):
+@pytest.mark.parametrize(
+    'text', ['hunter2', '[database\n', '[database]\nhunter2\n']
+)
+def test_what_is_no_configuration_is_refused_without_showing_it(read, text):
+    with pytest.raises(errors.BadOption, match='is no conf') as caught:
         read(text)
+    assert 'hunter2' not in str(caught.value)
+    assert 'glance-api.conf' in str(caught.value)
 
 
 def test_a_file_that_is_missing_is_named():

@@ -44,6 +44,11 @@ def read(conf: cfg.ConfigOpts, words: Sequence[str], prog: str) -> None:
             default_config_files=files,
             default_config_dirs=directories,
         )
+    except cfg.ConfigFileParseError as error:
+        # Its text quotes the line, which may have a password in it.
+        raise errors.BadOption(
+            f'{error.config_file} is no configuration file.', 'Correct it.'
+        ) from error
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         raise errors.BadOption(
             f"Glance's configuration can't be read: {error}.",
