@@ -61,7 +61,8 @@ copy_python() {
     mv "$copy.new" "$copy"
 }
 
-# What takes longer: every server, and what happens under load.
+# What takes longer: every server, what happens under load, and upgrades of
+# the database from every revision.
 long() {
     local server
     for server in apache modwsgi modwsgi-pypi; do
@@ -70,6 +71,7 @@ long() {
     for server in uwsgi apache modwsgi modwsgi-pypi; do
         echo "load-$server"
     done
+    echo db db-glance30
 }
 
 environments=()
@@ -86,7 +88,7 @@ tool_venv tox "$TOX"
 
 case ${environments[*]} in
     '') mapfile -t environments < <(everything | tr ' ' '\n') ;;
-    long) mapfile -t environments < <(long) ;;
+    long) mapfile -t environments < <(long | tr ' ' '\n') ;;
 esac
 
 # The interpreters that names such as py312-smoke-glance33 ask for.

@@ -11,8 +11,8 @@ from glance_wsgi.errors import Exit
 # What a person without any account of an administrator has.
 NOBODY = {name: '' for name in os.environ if name.startswith('OS_')} | {
     'OS_CLIENT_CONFIG_FILE': '/dev/null',
-    'HOME': '/nonexistent',
-    'XDG_CONFIG_HOME': '/nonexistent',
+    'HOME': '/dev/null',
+    'XDG_CONFIG_HOME': '/dev/null',
 }
 
 

@@ -2,14 +2,12 @@
 
 import contextlib
 import os
-import re
 import sqlite3
 
 import pytest
 
 from glance_wsgi import db
 from glance_wsgi import errors
-from glance_wsgi import upstream
 
 URL = 'mysql+pymysql://glance:hunter2@db.example.org:3307/glance'
 
@@ -75,16 +73,6 @@ def at_revision(file, *revisions):
         connection.commit()
 
 
-def newest():
-    """The contract revision that no other one of the files comes after."""
-    folder = upstream.migrations() / 'versions'
-    text = '\n'.join(path.read_text() for path in folder.glob('*.py'))
-    made = re.findall(r"^revision = '(\w*contract\w*)'", text, re.MULTILINE)
-    before = re.findall(r"^down_revision = '(\w+)'", text, re.MULTILINE)
-    (found,) = set(made) - set(before)
-    return found
-
-
 def test_the_file_of_a_url_is_found_whatever_comes_behind_it(file):
     assert db.sqlite_file(url(file)) == file
     assert db.sqlite_file(URL) is None
@@ -104,26 +92,6 @@ def test_an_empty_database_has_no_revision(file):
 def test_the_revisions_of_a_database_are_read(file):
     at_revision(file, 'b', 'a')
     assert db.current_revisions(url(file)) == ('a', 'b')
-
-
-def test_a_database_at_the_newest_revision_is_current(file):
-    at_revision(file, newest())
-    assert db.is_current(url(file)) is True
-
-
-def test_a_database_at_an_older_revision_is_not_current(file):
-    at_revision(file, 'rocky_expand02')
-    assert db.is_current(url(file)) is False
-
-
-def test_an_empty_database_is_not_current(file):
-    assert db.is_current(url(file)) is False
-
-
-def test_a_database_of_a_newer_glance_is_refused(file):
-    at_revision(file, '2099_1_contract01')
-    with pytest.raises(errors.DatabaseNewer, match='2099_1_contract01'):
-        db.is_current(url(file))
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(file):

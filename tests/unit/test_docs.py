@@ -20,7 +20,7 @@ TEMPLATES = TOP / 'httpd'
 
 OPTIONS = [opt for _, opts in conf.list_opts() for opt in opts]
 VERBS = sorted(
-    found.name
+    found.name.replace('_', ' ')
     for found in importlib.metadata.entry_points(group='glance_wsgi.commands')
 )
 NAMES = sorted(file.name for file in TEMPLATES.glob('*.j2'))
@@ -29,6 +29,8 @@ FIELDS = ['Cause', 'Outcome', 'Action']
 
 # Flags in the documentation that belong to other programs.
 FOREIGN = {
+    'glance-manage': {'--version'},
+    'glance-wsgi-manage': {'--check'},
     'gunicorn': {'--bind', '--threads', '--worker-class', '--workers'},
     'openstack': {'--disk-format', '--file', '--os-cloud'},
     'tests/perf': {'--runs'},
@@ -58,7 +60,7 @@ def parsers():
     program = main.App()
     yield program.parser
     for verb in VERBS:
-        factory, _, _ = program.command_manager.find_command([verb])
+        factory, _, _ = program.command_manager.find_command(verb.split())
         yield factory(program, argparse.Namespace()).get_parser(verb)
 
 
@@ -103,7 +105,8 @@ def test_every_verb_has_a_reference_and_an_example(verb):
 def test_no_page_names_a_verb_that_does_not_exist():
     for page in DOCS.glob('*.rst'):
         named = re.findall(r'(?:\$ |``)glance-wsgi ([a-z]+)', page.read_text())
-        assert set(named) <= {*VERBS, 'help'}, page.name
+        known = {verb.split()[0] for verb in VERBS} | {'help'}
+        assert set(named) <= known, page.name
 
 
 def test_no_page_names_a_flag_that_does_not_exist():
@@ -123,6 +126,17 @@ def test_every_error_has_a_cause_an_outcome_and_an_action(heading):
     section = sections('errors.rst', '-')[heading]
     fields = re.findall(r'^:(\w+): \S', section, re.MULTILINE)
     assert fields == ([] if heading == '0 OK' else FIELDS)
+
+
+def test_the_page_on_upgrades_lists_every_code_that_a_check_may_end_with():
+    named = re.findall(r'^   \* - (\d+)$', text('upgrades.rst'), re.MULTILINE)
+    assert [*map(int, named)] == sorted(
+        code
+        for code in errors.Exit
+        if code.name.startswith(('DATABASE_', 'MIGRATION_'))
+        or code.name.endswith('_PENDING')
+        or code in (errors.Exit.OK, errors.Exit.BAD_OPTION)
+    )
 
 
 def test_every_template_has_its_section_and_every_section_a_template():

@@ -18,6 +18,9 @@ OWN = {
     Exit.USAGE,
     Exit.CHECK_WARNINGS,
     Exit.CHECK_ERRORS,
+    Exit.EXPAND_PENDING,
+    Exit.MIGRATE_PENDING,
+    Exit.CONTRACT_PENDING,
     Exit.UNEXPECTED,
     Exit.INTERRUPTED,
 }
@@ -27,8 +30,12 @@ def test_no_exit_code_is_used_twice():
     enum.unique(Exit)  # aliases would be an error
 
 
-def test_the_codes_of_glance_manage_db_check_stay_free():
-    assert not {3, 4, 5} & set(Exit)
+def test_pending_phases_have_the_codes_of_glance_manage_db_check():
+    assert (
+        Exit.EXPAND_PENDING,
+        Exit.MIGRATE_PENDING,
+        Exit.CONTRACT_PENDING,
+    ) == (3, 4, 5)
 
 
 def test_exit_codes_fit_into_a_byte_and_leave_signals_alone():

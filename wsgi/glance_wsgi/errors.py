@@ -11,13 +11,16 @@ import enum
 class Exit(enum.IntEnum):
     """Exit codes of ``glance-wsgi``; a number is never used twice.
 
-    3, 4 and 5 are kept for ``db sync --check`` (expand, migrate and contract
-    pending, the codes of ``glance-manage db check``).
+    3, 4 and 5 are no errors but what ``db check`` found; they are the codes of
+    ``glance-manage db check``.
     """
 
     OK = 0
     NOT_SERVING = 1
     USAGE = 2
+    EXPAND_PENDING = 3
+    MIGRATE_PENDING = 4
+    CONTRACT_PENDING = 5
     BAD_ADDRESS = 10
     PORT_IN_USE = 11
     PORT_NOT_ALLOWED = 12
@@ -42,6 +45,12 @@ class Exit(enum.IntEnum):
     DATABASE_UNREACHABLE = 31
     DATABASE_REFUSED = 32
     DATABASE_NEWER = 33
+    DATABASE_EMPTY = 34
+    DATABASE_LEGACY = 35
+    DATABASE_BRANCHED = 36
+    DATABASE_OFFLINE_ONLY = 37
+    DATABASE_BUSY = 38
+    MIGRATION_FAILED = 39
     KEYSTONE_UNREACHABLE = 40
     KEYSTONE_REFUSED = 41
     STEP_FAILED = 50
@@ -215,6 +224,42 @@ class DatabaseNewer(GlanceWSGIError):
     """The database has a revision that the installed Glance doesn't know."""
 
     code = Exit.DATABASE_NEWER
+
+
+class DatabaseEmpty(GlanceWSGIError):
+    """The database has no tables of Glance yet."""
+
+    code = Exit.DATABASE_EMPTY
+
+
+class DatabaseLegacy(GlanceWSGIError):
+    """The database has tables that Alembic knows no revision of."""
+
+    code = Exit.DATABASE_LEGACY
+
+
+class DatabaseBranched(GlanceWSGIError):
+    """The database is at revisions that don't belong together."""
+
+    code = Exit.DATABASE_BRANCHED
+
+
+class DatabaseOfflineOnly(GlanceWSGIError):
+    """Glance can't upgrade this kind of database phase by phase."""
+
+    code = Exit.DATABASE_OFFLINE_ONLY
+
+
+class DatabaseBusy(GlanceWSGIError):
+    """Another program keeps the database locked."""
+
+    code = Exit.DATABASE_BUSY
+
+
+class MigrationFailed(GlanceWSGIError):
+    """A data migration of Glance can't be asked, or does not work."""
+
+    code = Exit.MIGRATION_FAILED
 
 
 class KeystoneUnreachable(GlanceWSGIError):

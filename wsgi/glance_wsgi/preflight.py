@@ -18,6 +18,7 @@ from glance_wsgi import render
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import upstream
+from glance_wsgi.db import plan
 from glance_wsgi.deployment import Deployment
 
 STORE_KINDS = ('file', 'http')
@@ -334,7 +335,7 @@ def _check_apart(wanted: list[addresses.Address]) -> None:
 
 
 def check_database(deployment: Deployment) -> None:
-    """It answers, and the installed Glance knows its revision."""
+    """It answers, and the installed Glance can upgrade what is in it."""
     file = db.sqlite_file(deployment.database)
     chosen = bool(deployment.conf.deployment.database)
     if chosen and file and not file.parent.is_dir():
@@ -346,7 +347,7 @@ def check_database(deployment: Deployment) -> None:
         )
     found = db.current_revisions(deployment.database)
     if found and not known_current(deployment, found):
-        db.is_current(deployment.database)
+        plan.make(db.parse(deployment.database))
 
 
 def check_keystone(deployment: Deployment) -> None:

@@ -24,6 +24,7 @@ from glance_wsgi import programs
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import upstream
+from glance_wsgi.db import plan
 from glance_wsgi.deployment import Deployment
 
 
@@ -158,24 +159,45 @@ class Up:
         found = db.current_revisions(url)
         if found and preflight.known_current(self.deployment, found):
             return False
-        changed = not found or not db.is_current(url)
+        changed = self._upgrade() if found else self._make_tables()
         if changed:
-            self._glance_manage('db', 'sync')
             db.prepare_sqlite(url)
         self._remember(database_revision=list(db.current_revisions(url)))
         if not found:
             self._remember(metadefs=None)
         return changed
 
+    def _make_tables(self) -> bool:
+        self._glance_manage('db', 'sync')
+        return True
+
+    def _upgrade(self) -> bool:
+        """Run each phase that is pending by the time of its turn."""
+        url = db.parse(self.deployment.database)
+        changed = False
+        for phase in plan.PHASES:
+            if plan.next_phase(plan.make(url)) == phase:
+                self._run_phase(phase)
+                changed = True
+        return changed
+
+    def _run_phase(self, phase: str) -> None:
+        if phase == plan.MIGRATE:
+            # glance-manage passes over those of older releases.
+            config = applications.glance_conf(self.deployment)
+            self._run(
+                'glance-wsgi', 'db', 'migrate', f'--config-file={config}'
+            )
+        else:
+            self._glance_manage('db', phase)
+
     def _glance_manage(self, *words: str) -> None:
         config = applications.glance_conf(self.deployment)
+        self._run('glance-manage', '--config-file', str(config), *words)
+
+    def _run(self, program: str, *words: str) -> None:
         programs.run(
-            [
-                programs.program('glance-manage'),
-                '--config-file',
-                config,
-                *words,
-            ],
+            [programs.program(program), *words],
             self.deployment.user,
             self.state,
         )

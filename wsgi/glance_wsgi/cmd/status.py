@@ -1,6 +1,7 @@
 """``glance-wsgi status``: what runs, and whether it serves."""
 
 import argparse
+import collections
 import datetime
 import time
 from typing import Any
@@ -12,10 +13,12 @@ from cliff import show
 from glance_wsgi import applications
 from glance_wsgi import db
 from glance_wsgi import errors
+from glance_wsgi import preflight
 from glance_wsgi import probe
 from glance_wsgi import servers
 from glance_wsgi import upstream
 from glance_wsgi.cmd import base
+from glance_wsgi.db import plan
 from glance_wsgi.deployment import Deployment
 
 
@@ -56,6 +59,7 @@ class Status(base.Verb, show.ShowOne):
             'glance': upstream.version(),
             'server': f'{server.name} ({server.version()})',
             'database revision': ', '.join(_revisions(deployment)) or 'none',
+            'database upgrade': _upgrade(deployment),
             'processes': Processes(_rows(server)),
         }
         return tuple(facts), tuple(facts.values())
@@ -83,6 +87,20 @@ def _revisions(deployment: Deployment) -> tuple[str, ...]:
         return db.current_revisions(deployment.database)
     except errors.GlanceWSGIError as error:
         return (error.cause,)
+
+
+def _upgrade(deployment: Deployment) -> str:
+    """The pending operations of each phase, in the order of the phases."""
+    try:
+        found = db.current_revisions(deployment.database)
+        if found and preflight.known_current(deployment, found):
+            return 'none'
+        steps = plan.make(db.parse(deployment.database))
+    except errors.GlanceWSGIError as error:
+        return error.cause
+    counts = collections.Counter(step.phase for step in steps)
+    parts = [f'{count} to {phase}' for phase, count in counts.items()]
+    return ', '.join(parts) or 'none'
 
 
 def _rows(server: servers.Server) -> list[dict[str, Any]]:
