@@ -65,12 +65,10 @@ copy_python() {
 # the database from every revision.
 long() {
     local server
-    for server in apache modwsgi modwsgi-pypi; do
-        echo "servers-$server"
+    for server in uwsgi apache modwsgi; do
+        echo "servers-$server" "load-$server"
     done
-    for server in uwsgi apache modwsgi modwsgi-pypi; do
-        echo "load-$server"
-    done
+    echo servers-modwsgi-pypi
     echo db db-glance30
 }
 

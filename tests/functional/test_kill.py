@@ -18,6 +18,8 @@ import kills
 import pytest
 from kills import BODY
 
+pytestmark = pytest.mark.each_server
+
 actions = pytest.mark.parametrize('action', ['file', 'stage'])
 
 
@@ -299,7 +301,7 @@ def test_an_upload_without_a_journal_is_served(deployed, cloud, image):
     finally:
         place.chmod(mode)
     images.assert_holds(cloud, image, BODY)
-    log = (deployed.state_dir / 'log' / 'glance-api.log').read_text()
+    log = deployed.log.read_text()
     assert f'The upload to {image.id} is not journaled' in log
 
 

@@ -20,7 +20,7 @@ print(json.dumps({
     'package': str(pathlib.Path(glance_wsgi.__file__).parent),
     'templates': str(render.template_directory()),
     'text': render.render(
-        'glance-wsgi-paste.ini.j2', {'glance_paste_file': '/somewhere'}
+        'apache-limits.conf.j2', {'client_timeout': 12345}
     ),
 }))
 """
@@ -84,7 +84,7 @@ def test_it_renders_its_own_templates(installed, source):
     root = place if way == 'wheel' else source
     assert root in pathlib.Path(told['package']).parents
     assert root in pathlib.Path(told['templates']).parents
-    assert 'config:/somewhere' in told['text']
+    assert 'Timeout 12345' in told['text']
 
 
 def test_no_file_is_missing(installed, source):
@@ -106,6 +106,6 @@ def test_the_command_runs(installed):
     _, place = installed
     program = place / 'bin' / 'glance-wsgi'
     assert run(program, '--version', cwd='/').startswith('glance-wsgi ')
-    for verb in ('up', 'down', 'status'):
+    for verb in ('up', 'down', 'status', 'reload', 'render', 'check'):
         said = run(program, 'help', verb, cwd='/')
         assert '--state-dir' in said

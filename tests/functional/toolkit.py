@@ -181,6 +181,12 @@ class Deployed:
             **{'user': self.user, **options},
         )
 
+    @property
+    def log(self) -> pathlib.Path:
+        """Where the Images API writes its log."""
+        name = 'apache' if SERVER == 'mod_wsgi' else 'glance-api'
+        return self.state_dir / 'log' / f'{name}.log'
+
     def status(self) -> dict:
         """What ``status -f json`` says, also when it is not serving."""
         return json.loads(self('status', '-f', 'json', check=False).stdout)
