@@ -662,7 +662,23 @@ def test_an_unknown_word_ends_with_the_code_for_usage(words):
 # --- an application that can't start ---
 
 
+def test_what_cannot_be_loaded_is_refused_while_the_old_one_serves(breakable):
+    breakable.up()
+    broken = toolkit.LOCAL_SETTINGS + '[paste_deploy]\nflavor = nonsense\n'
+    breakable.write_own_settings(broken)
+    conf = breakable.state_dir / 'etc' / 'glance' / 'glance-api.conf'
+    before = toolkit.snapshot(conf)
+    try:
+        result = breakable.up(check=False)
+        one_line(result, Exit.SERVER_REFUSES, 'glance-api', 'nonsense')
+        assert toolkit.snapshot(conf) == before
+        assert breakable.status()['serving']
+    finally:
+        breakable.write_own_settings(toolkit.LOCAL_SETTINGS)
+
+
 def test_an_application_that_cannot_start_says_why(breakable):
+    breakable('down')
     broken = toolkit.LOCAL_SETTINGS + '[paste_deploy]\nflavor = nonsense\n'
     breakable.write_own_settings(broken)
     try:

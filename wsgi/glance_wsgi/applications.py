@@ -274,12 +274,13 @@ def _keystone_application(
     )
 
 
-# Ends at once in both cases: threads that the application has started have
-# more to say when Python ends, but nothing that matters.
+# Without an argument, which the application would take for its own. It ends
+# at once in both cases: threads that the application has started have more to
+# say when Python ends, but nothing that matters.
 _LOAD = """
-import importlib, os, sys, traceback
+import os, traceback
 try:
-    importlib.import_module(sys.argv[1])
+    import {module}
 except BaseException:
     traceback.print_exc()
     os._exit(1)
@@ -293,7 +294,7 @@ def check_loads(deployment: Deployment, application: Application) -> None:
     :raises errors.ServerRefuses: it can't be loaded
     """
     result = subprocess.run(
-        [deployment.python, '-c', _LOAD, application.module],
+        [deployment.python, '-c', _LOAD.format(module=application.module)],
         cwd='/',
         env=programs.environment(
             deployment.state.run, application.environment
