@@ -21,7 +21,7 @@ from glance_wsgi.render import File
 class Change:
     """What was at a path before it was changed.
 
-    :param kind: file, link or nothing
+    :param kind: file, link, or nothing (a directory may have come there)
     :param kept: the name of the copy, or where the link led to
     :param facts: rights, user, group, and both times in nanoseconds
     """
@@ -54,7 +54,7 @@ class Checkpoint:
 
     def write(self, file: File) -> bool:
         """Write a rendered file; False if it was right already."""
-        if state.is_right(file.path, file.text(), file.owner, file.mode):
+        if file.is_right():
             return False
         self.keep(file.path)
         return file.write()
@@ -67,6 +67,13 @@ class Checkpoint:
         path.unlink(missing_ok=True)
         path.symlink_to(target)
         return True
+
+    def make_directory(self, path: pathlib.Path) -> bool:
+        """Make a directory; False if it was there already."""
+        if path.is_dir():
+            return False
+        self.keep(path)
+        return state.make_directory(path, state.Owner.myself())
 
     def remove(self, path: pathlib.Path) -> bool:
         """Remove a file or link; False if there was none."""
@@ -81,11 +88,34 @@ class Checkpoint:
         known = self.changes()
         if any(change.path == str(path) for change in known):
             return
+        if path.is_dir() and not path.is_symlink():
+            return  # it stays; what is in it is kept by itself
         state.make_directory(self.directory, state.Owner.myself(), 0o700)
         change = self._copy(path, str(len(known)))
-        rows = [dataclasses.asdict(item) for item in (*known, change)]
+        self._write([*known, change])
+
+    def _write(self, changes: list[Change]) -> None:
+        rows = [dataclasses.asdict(item) for item in changes]
         text = json.dumps(rows, indent=1)
         state.write_file(self._manifest, text, state.Owner.myself())
+
+    def take_over(self, other: 'Checkpoint') -> None:
+        """Add what another one keeps of paths that this one has not."""
+        if not other.exists:
+            return
+        known = self.changes()
+        paths = {change.path for change in known}
+        state.make_directory(self.directory, state.Owner.myself(), 0o700)
+        for change in other.changes():
+            if change.path in paths:
+                continue
+            if change.kind == 'file':
+                name = str(len(known))
+                kept = other.directory / change.kept
+                shutil.copy2(kept, self.directory / name)
+                change = dataclasses.replace(change, kept=name)
+            known.append(change)
+        self._write(known)
 
     def _copy(self, path: pathlib.Path, name: str) -> Change:
         if path.is_symlink():
@@ -113,20 +143,62 @@ class Checkpoint:
             ),
         )
 
-    def restore(self) -> None:
-        """Put everything back as it was, the last change first."""
-        for change in reversed(self.changes()):
-            self._put_back(change)
-        self.forget()
+    def restore(self) -> list[pathlib.Path]:
+        """Put everything back as it was, the last change first.
 
-    def _put_back(self, change: Change) -> None:
+        :return: the paths at which there was something else
+        """
+        changes = reversed(self.changes())
+        changed = [
+            pathlib.Path(change.path)
+            for change in changes
+            if self._put_back(change)
+        ]
+        self.forget()
+        return changed
+
+    def _put_back(self, change: Change) -> bool:
         path = pathlib.Path(change.path)
+        self._sweep(path.parent)
+        # Not touched where nothing was changed: the disk may be read-only.
+        if self._is_as_before(path, change):
+            return False
         if change.kind == 'file':
             self._put_back_file(path, change)
-            return
+            return True
+        if path.is_dir() and not path.is_symlink():
+            # Somebody else may have something in it by now.
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            return True
         path.unlink(missing_ok=True)
         if change.kind == 'link':
             path.symlink_to(change.kept)
+        return True
+
+    def _sweep(self, directory: pathlib.Path) -> None:
+        # What `state.write_file` was killed over.
+        for path in directory.glob(f'{state.UNFINISHED}*'):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _is_as_before(self, path: pathlib.Path, change: Change) -> bool:
+        if change.kind == 'nothing':
+            return not os.path.lexists(path)
+        if change.kind == 'link':
+            return path.is_symlink() and os.readlink(path) == change.kept
+        if path.is_symlink() or not path.is_file():
+            return False
+        assert change.facts is not None
+        mode, uid, gid, _, mtime = change.facts
+        facts = path.stat()
+        # Each way to change a file leaves another time.
+        return (mode, uid, gid, mtime) == (
+            facts.st_mode & 0o7777,
+            facts.st_uid,
+            facts.st_gid,
+            facts.st_mtime_ns,
+        )
 
     def _put_back_file(self, path: pathlib.Path, change: Change) -> None:
         assert change.facts is not None

@@ -37,6 +37,10 @@ class File:
         """
         return render(self.template, self.variables)
 
+    def is_right(self) -> bool:
+        """Whether it is there just as `write` would leave it."""
+        return state.is_right(self.path, self.text(), self.owner, self.mode)
+
     def write(self) -> bool:
         """Write it if it is missing or was another one; True if so.
 
@@ -83,6 +87,8 @@ def environment() -> jinja2.Environment:
     made.filters['python'] = lambda value: repr(str(value))
     # uWSGI takes %c for one of its magic variables.
     made.filters['uwsgi'] = lambda value: str(value).replace('%', '%%')
+    # systemd takes % for one of its specifiers.
+    made.filters['systemd'] = lambda value: str(value).replace('%', '%%')
     return made
 
 

@@ -26,6 +26,9 @@ from typing import Any
 
 from glance_wsgi import errors
 
+UNFINISHED = '.new-'
+"""How the name of a file begins that is yet to be given its own."""
+
 FORMAT = 1
 """Changes when a newer glance-wsgi can't use an older state directory."""
 
@@ -248,7 +251,7 @@ def write_file(
     """
     if is_right(path, text, owner, mode):
         return False
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix='.new-')
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
     try:
         with open(handle, 'w') as file:
             os.fchown(handle, owner.uid, owner.gid)

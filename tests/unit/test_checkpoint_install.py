@@ -1,0 +1,78 @@
+"""What "install" needs of a checkpoint beyond files that are changed."""
+
+import pytest
+from test_checkpoint import facts
+from test_checkpoint import file
+from test_checkpoint import place  # noqa: F401
+
+from glance_wsgi import state
+from glance_wsgi.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def before(tmp_path):
+    return Checkpoint(tmp_path / 'before')
+
+
+def test_a_directory_that_was_made_is_removed_again(place, before):  # noqa: F811
+    seen = facts(place)
+    assert before.make_directory(place / 'new')
+    assert not before.make_directory(place / 'new')
+    before.write(file(place / 'new' / 'file'))
+    before.restore()
+    assert facts(place) == seen
+
+
+def test_a_directory_that_others_use_by_now_stays(place, before):  # noqa: F811
+    before.make_directory(place / 'new')
+    (place / 'new' / 'theirs').touch()
+    before.restore()
+    assert (place / 'new' / 'theirs').exists()
+
+
+def test_a_directory_that_was_there_is_kept_out_of_it(place, before):  # noqa: F811
+    before.keep(place)
+    assert not before.exists
+
+
+def test_what_was_not_changed_after_all_is_not_touched(
+    place,  # noqa: F811
+    before,
+):
+    """The disk may be read-only by now."""
+    for name in ('file', 'link', 'missing'):
+        before.keep(place / name)
+    seen = [path.lstat() for path in (place, *place.iterdir())]
+    before.restore()
+    assert [path.lstat() for path in (place, *place.iterdir())] == seen
+
+
+def test_a_file_that_a_kill_has_left_unfinished_is_removed(place, before):  # noqa: F811
+    seen = facts(place)
+    before.keep(place / 'file')
+    (place / f'{state.UNFINISHED}abc').write_text('half of')
+    before.restore()
+    assert facts(place) == seen
+
+
+def test_the_first_of_several_changes_is_what_is_put_back(
+    place,  # noqa: F811
+    tmp_path,
+):
+    seen = facts(place)
+    lasting = Checkpoint(tmp_path / 'lasting')
+    for text in ('first', 'second'):
+        change = Checkpoint(tmp_path / 'change')
+        change.write(file(place / 'file', text))
+        change.link(place / 'link', text)
+        change.write(file(place / text))
+        lasting.take_over(change)
+        change.forget()
+    lasting.restore()
+    assert facts(place) == seen
+
+
+def test_nothing_taken_over_is_nothing_to_be_put_back(tmp_path):
+    lasting = Checkpoint(tmp_path / 'lasting')
+    lasting.take_over(Checkpoint(tmp_path / 'none'))
+    assert not lasting.exists
