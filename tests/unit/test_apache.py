@@ -3,6 +3,7 @@
 Apache itself looks at the files (``apache2 -t``); nothing is started.
 """
 
+import dataclasses
 import re
 import subprocess
 
@@ -265,8 +266,10 @@ def test_two_applications_in_one_place_are_refused(tmp_path, name):
 def test_a_missing_apache_is_an_error_that_says_what_to_install(
     tmp_path, monkeypatch
 ):
-    nowhere = apache.platforms.Apache(
-        tmp_path / 'apache2', tmp_path, 'apache2', 'libapache2-mod-wsgi-py3'
+    nowhere = dataclasses.replace(
+        apache.platforms.current().apache,
+        program=tmp_path / 'apache2',
+        modules=tmp_path,
     )
     monkeypatch.setattr(apache.Apache, 'installed', nowhere)
     deployed = material.deployment(tmp_path, server='apache-uwsgi')

@@ -59,6 +59,7 @@ VALUES = {
     'file_stores': {'fast': '/fast', 'cheap': '/cheap'},
     'listen': '127.0.0.1:9292',
     'listen_queue': 1024,
+    'listening': ['127.0.0.1:80'],
     'mercy': 3600,
     'modules': ['env', 'ssl'],
     'own_settings_text': '',
@@ -77,6 +78,7 @@ VALUES = {
     'threads': 16,
     'threads_per_child': 64,
     'tls': TLS,
+    'writable': ['/data', '/var/log'],
 }
 
 
@@ -96,6 +98,7 @@ SHARED = {part for name in NAMES for part in parts(name)}
 """Templates that are a part of others, and never a file of their own."""
 
 WHOLE = [name for name in NAMES if name not in SHARED]
+SYSTEMD = [name for name in NAMES if name.startswith('glance-wsgi.')]
 OSLO = ['glance-api.conf.j2', 'keystone.conf.j2']
 UWSGI = [name for name in WHOLE if name.startswith('uwsgi-')]
 APACHE = [
@@ -174,7 +177,8 @@ def test_a_missing_variable_is_an_error_that_names_it(name, missing):
 
 def test_a_part_that_others_include_is_none_of_their_variables():
     assert {'apache-tls.conf.j2', 'uwsgi-limits.ini.j2'} <= SHARED
-    assert {*UWSGI, *APACHE, *OSLO, 'application.wsgi.j2'} == set(WHOLE)
+    known = {*UWSGI, *APACHE, *OSLO, *SYSTEMD, 'application.wsgi.j2'}
+    assert known == set(WHOLE)
 
 
 @pytest.mark.parametrize('tls', [None, TLS], ids=['plain', 'encrypted'])

@@ -67,9 +67,10 @@ class Address:
         version = ipaddress.ip_address(self.host).version
         return Address('127.0.0.1' if version == 4 else '::1', self.port)
 
-    def check_free(self, option: str) -> None:
+    def check_free(self, option: str, privileged: bool = False) -> None:
         """Bind it, and let it go.
 
+        :param privileged: whether the server may use the ports below 1024
         :raises errors.PortInUse: something else listens there
         :raises errors.PortNotAllowed: it isn't this machine's, or privileged
         """
@@ -82,7 +83,7 @@ class Address:
             except OSError as error:
                 raise _cannot_bind(self, option, error) from error
         # We may be root, who may bind everything; the services never are.
-        if self.port < _first_port_for_everybody():
+        if not privileged and self.port < _first_port_for_everybody():
             denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             raise _cannot_bind(self, option, denied)
 

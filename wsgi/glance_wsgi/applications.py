@@ -297,7 +297,7 @@ def check_loads(deployment: Deployment, application: Application) -> None:
         [deployment.python, '-c', _LOAD.format(module=application.module)],
         cwd='/',
         env=programs.environment(
-            deployment.state.run, application.environment
+            deployment.places.run, application.environment
         ),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -49,8 +49,10 @@ class Deployment:
     """What is deployed in a state directory.
 
     The options come, the first found wins, from `overrides` (the command
-    line), `config_file`, and what the deployment was made with before.
+    line), `config_file`, what was installed before, and what the deployment
+    was made with.
 
+    :param installed: the file with the options that "install" has kept
     :raises errors.BadOption: a value or a file can't be used
     """
 
@@ -59,15 +61,19 @@ class Deployment:
         state_dir: str | os.PathLike[str] | None = None,
         config_file: str | None = None,
         overrides: Mapping[str, object] | None = None,
+        installed: pathlib.Path | None = None,
     ) -> None:
         self.state = state.StateDir(state_dir or default_state_dir())
         self.marker = self.state.read_marker()
         self.user = programs.ServiceUser.find()
         self.places = places.Places.of(self.state)
-        self.conf = self._load(config_file, overrides or {})
+        self.conf = self._load(config_file, overrides or {}, installed)
 
     def _load(
-        self, config_file: str | None, overrides: Mapping[str, object]
+        self,
+        config_file: str | None,
+        overrides: Mapping[str, object],
+        installed: pathlib.Path | None,
     ) -> cfg.ConfigOpts:
         conf = options.new()
         # Without it, "up" was interrupted before it came to write it.
@@ -75,6 +81,8 @@ class Deployment:
         if saved and not os.access(self.state.options, os.R_OK):
             raise state.not_readable(self.state.options)
         files = [str(self.state.options)] if saved else []
+        if installed is not None and installed.exists():
+            files.append(str(installed))
         if config_file:
             files.append(str(pathlib.Path(config_file).absolute()))
         try:
@@ -117,6 +125,15 @@ class Deployment:
         return addresses.Address.parse(
             self.conf.deployment.keystone_listen, '--keystone-listen'
         )
+
+    def listening(self) -> list[tuple[str, addresses.Address]]:
+        """Every address that is listened on, with its option."""
+        found = [('--listen', self.listen)]
+        if self.hosts_keystone:
+            found.append(('--keystone-listen', self.keystone_listen))
+        if self.redirect_listen:
+            found.append(('--redirect-listen', self.redirect_listen))
+        return found
 
     def hosts(self) -> list[str]:
         """The hosts of this deployment's own addresses, as URLs have them."""

@@ -58,6 +58,10 @@ class Exit(enum.IntEnum):
     NOT_STOPPED = 52
     USER_NOT_MADE = 53
     TEMPLATE_INCOMPLETE = 54
+    NOT_ROOT = 55
+    SITE_FOREIGN = 56
+    INSTALL_FAILED = 57
+    NOT_INSTALLED = 58
     UNEXPECTED = 70
     INTERRUPTED = 130
 
@@ -306,3 +310,28 @@ class TemplateIncomplete(GlanceWSGIError):
 
     code = Exit.TEMPLATE_INCOMPLETE
     outcome = 'Later steps were not begun.'
+
+
+class NotRoot(GlanceWSGIError):
+    """Only root may change what is the system's."""
+
+    code = Exit.NOT_ROOT
+
+
+class SiteForeign(GlanceWSGIError):
+    """A file that we would write is somebody else's."""
+
+    code = Exit.SITE_FOREIGN
+
+
+class InstallFailed(GlanceWSGIError):
+    """What was installed does not start, or does not serve."""
+
+    code = Exit.INSTALL_FAILED
+    outcome = 'Everything is as it was before.'
+
+
+class NotInstalled(GlanceWSGIError):
+    """There is nothing that "install" has installed."""
+
+    code = Exit.NOT_INSTALLED

@@ -6,6 +6,8 @@ https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
 import dataclasses
 import pathlib
 
+from glance_wsgi import platforms
+from glance_wsgi import programs
 from glance_wsgi import state
 
 
@@ -20,6 +22,8 @@ class Places:
         applications; None where they are the same
     :param daemon_user: whom mod_wsgi's daemon processes run as, where Apache
         is started by root; None where Apache is the service user itself
+    :param system: whether the services are the system's: systemd starts them,
+        and Apache is the one that the distribution has set up
     """
 
     etc: pathlib.Path
@@ -27,8 +31,21 @@ class Places:
     log: pathlib.Path
     socket_group: str | None = None
     daemon_user: str | None = None
+    system: bool = False
 
     @classmethod
     def of(cls, directory: state.StateDir) -> 'Places':
         """Those in a state directory."""
         return cls(directory.etc, directory.run, directory.log)
+
+    @classmethod
+    def of_system(cls) -> 'Places':
+        """The system's own, which "install" writes to."""
+        return cls(
+            etc=pathlib.Path('/etc/glance-wsgi'),
+            run=pathlib.Path('/run/glance-wsgi'),
+            log=pathlib.Path('/var/log/glance-wsgi'),
+            socket_group=platforms.current().apache.system.group,
+            daemon_user=programs.SERVICE_USER,
+            system=True,
+        )

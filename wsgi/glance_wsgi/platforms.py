@@ -9,6 +9,39 @@ import shlex
 
 
 @dataclasses.dataclass(frozen=True)
+class SystemApache:
+    """The Apache that a distribution has set up, for all sites of a machine.
+
+    A command without words is none: what is there is used.
+
+    :param service: its unit of systemd
+    :param control: the program that tests its configuration
+    :param pidfile: of its first process
+    :param group: the group of the processes that answer
+    :param conf: the directory with all its configuration
+    :param site: the file that our site is written to
+    :param logs: where the logs of its sites are
+    :param enable_site: the command that enables the site ``{name}``
+    :param enable_module: the command that loads the module ``{name}``
+    :param site_marks: what `enable_site` makes, for ``{name}``; the first one
+        is what Apache reads
+    :param module_marks: what `enable_module` makes, for ``{name}``
+    """
+
+    service: str
+    control: str
+    pidfile: pathlib.Path
+    group: str
+    conf: pathlib.Path
+    site: pathlib.Path
+    logs: pathlib.Path
+    enable_site: str = ''
+    enable_module: str = ''
+    site_marks: tuple[str, ...] = ()
+    module_marks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Apache:
     """Where a distribution has the Apache HTTP Server.
 
@@ -16,12 +49,14 @@ class Apache:
     :param modules: the directory of its modules
     :param package: the package with both
     :param mod_wsgi: the package with mod_wsgi for the distribution's Python
+    :param system: the one that serves the sites of the machine
     """
 
     program: pathlib.Path
     modules: pathlib.Path
     package: str
     mod_wsgi: str
+    system: SystemApache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +90,28 @@ DEBIAN_APACHE = Apache(
     modules=pathlib.Path('/usr/lib/apache2/modules'),
     package='apache2',
     mod_wsgi='libapache2-mod-wsgi-py3',
+    system=SystemApache(
+        service='apache2.service',
+        control='/usr/sbin/apache2ctl',
+        pidfile=pathlib.Path('/run/apache2/apache2.pid'),
+        group='www-data',
+        conf=pathlib.Path('/etc/apache2'),
+        site=pathlib.Path('/etc/apache2/sites-available/glance-wsgi.conf'),
+        logs=pathlib.Path('/var/log/apache2'),
+        enable_site='/usr/sbin/a2ensite --quiet {name}',
+        enable_module='/usr/sbin/a2enmod --quiet {name}',
+        site_marks=(
+            '/etc/apache2/sites-enabled/{name}.conf',
+            '/var/lib/apache2/site/enabled_by_admin',
+            '/var/lib/apache2/site/enabled_by_admin/{name}',
+        ),
+        module_marks=(
+            '/etc/apache2/mods-enabled/{name}.load',
+            '/etc/apache2/mods-enabled/{name}.conf',
+            '/var/lib/apache2/module/enabled_by_admin',
+            '/var/lib/apache2/module/enabled_by_admin/{name}',
+        ),
+    ),
 )
 
 FEDORA_APACHE = Apache(
@@ -62,6 +119,15 @@ FEDORA_APACHE = Apache(
     modules=pathlib.Path('/usr/lib64/httpd/modules'),
     package='httpd',
     mod_wsgi='python3-mod_wsgi',
+    system=SystemApache(
+        service='httpd.service',
+        control='/usr/sbin/apachectl',
+        pidfile=pathlib.Path('/run/httpd/httpd.pid'),
+        group='apache',
+        conf=pathlib.Path('/etc/httpd'),
+        site=pathlib.Path('/etc/httpd/conf.d/glance-wsgi.conf'),
+        logs=pathlib.Path('/var/log/httpd'),
+    ),
 )
 
 PLATFORMS = (
@@ -86,6 +152,16 @@ PLATFORMS = (
             modules=pathlib.Path('/usr/lib64/apache2'),
             package='apache2',
             mod_wsgi='apache2-mod_wsgi-python3',
+            system=SystemApache(
+                service='apache2.service',
+                control='/usr/sbin/apachectl',
+                pidfile=pathlib.Path('/run/httpd.pid'),
+                group='www',
+                conf=pathlib.Path('/etc/apache2'),
+                site=pathlib.Path('/etc/apache2/vhosts.d/glance-wsgi.conf'),
+                logs=pathlib.Path('/var/log/apache2'),
+                enable_module='/usr/sbin/a2enmod {name}',
+            ),
         ),
     ),
     Platform(
@@ -97,6 +173,15 @@ PLATFORMS = (
             modules=pathlib.Path('/usr/lib/apache2'),
             package='apache2',
             mod_wsgi='apache2-mod-wsgi',
+            system=SystemApache(
+                service='apache2',
+                control='/usr/sbin/apachectl',
+                pidfile=pathlib.Path('/run/apache2/httpd.pid'),
+                group='apache',
+                conf=pathlib.Path('/etc/apache2'),
+                site=pathlib.Path('/etc/apache2/conf.d/glance-wsgi.conf'),
+                logs=pathlib.Path('/var/log/apache2'),
+            ),
         ),
     ),
 )

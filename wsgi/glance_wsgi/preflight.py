@@ -6,7 +6,7 @@ import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from glance_wsgi import addresses
 from glance_wsgi import applications
@@ -247,13 +247,19 @@ def _as_service(
     user = deployment.user.popen_arguments()
     if os.geteuid() == 0 and not user:
         user = {'user': 65534, 'group': 65534, 'extra_groups': []}  # nobody
+    elif user:
+        # As a service has them, which may read what its groups may.
+        user['extra_groups'] = sorted(deployment.user.groups())
     return subprocess.run(
         command, cwd='/', env={}, capture_output=True, text=True, **user
     )
 
 
-def check_certificate(deployment: Deployment) -> None:
-    """The certificate and its key fit, and the service user reads both."""
+def check_certificate(deployment: Deployment, by_root: bool = False) -> None:
+    """The certificate and its key fit, and the service user reads both.
+
+    :param by_root: whether root reads them, before it serves as another user
+    """
     if deployment.tls is None:
         return
     certificate, key = deployment.tls['certificate'], deployment.tls['key']
@@ -267,7 +273,7 @@ def check_certificate(deployment: Deployment) -> None:
                 f'{file} is relative, and the services work elsewhere.',
                 f'Give {option} an absolute path.',
             )
-        if _as_service(deployment, ['/usr/bin/test', '-r', file]).returncode:
+        if not by_root and not may_read(deployment, file):
             raise errors.BadCertificate(
                 f"{file} can't be read by the user {deployment.user.name}, "
                 'who runs the services.',
@@ -275,6 +281,13 @@ def check_certificate(deployment: Deployment) -> None:
                 'may read.',
             )
     check_pair(certificate, key)
+
+
+def may_read(deployment: Deployment, file: pathlib.Path) -> bool:
+    """Whether the service user may."""
+    return not _as_service(
+        deployment, ['/usr/bin/test', '-r', file]
+    ).returncode
 
 
 def check_pair(certificate: pathlib.Path, key: pathlib.Path) -> None:
@@ -315,15 +328,23 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
     for option, address in wanted.items():
         if address.port not in ours:
             address.check_free(option)
+    check_apart(wanted)
+
+
+def check_apart(wanted: Mapping[str, addresses.Address]) -> None:
+    """No two addresses have the same port.
+
+    :param wanted: the addresses by their options
+    :raises errors.PortInUse: two have
+    """
     shared = wanted.get('--keystone-listen') == wanted['--listen']
-    if shared:  # which is for the server to judge
-        del wanted['--keystone-listen']
-    _check_apart(list(wanted.values()))
-
-
-def _check_apart(wanted: list[addresses.Address]) -> None:
-    # Two addresses that differ in the host only may be one to the system.
-    ports = [address.port for address in wanted]
+    ports = [
+        address.port
+        for option, address in wanted.items()
+        # The same in full is for the server to judge; two that differ in the
+        # host only may be one to the system.
+        if not (shared and option == '--keystone-listen')
+    ]
     for port in ports:
         if ports.count(port) > 1:
             raise errors.PortInUse(

@@ -75,6 +75,12 @@ class ServiceUser:
             ) from error
         return self.find()
 
+    def groups(self) -> set[int]:
+        """The groups that it is in, as the system gives them to a service."""
+        if self.owner is None:
+            return set()
+        return set(os.getgrouplist(self.name, self.owner.gid))
+
     def stand_in(self) -> 'ServiceUser':
         """Itself; the user who runs us for one that is yet to be made."""
         if self.owner is not None:

@@ -245,7 +245,7 @@ class Up:
         self._remember_server()
         changed = self.server.start(wanted)
         for application in wanted[:-1]:
-            self._wait_for(application)
+            self.wait_for(application)
         return changed
 
     def reload(self, timeout: float, told: Callable[[str, int], None]) -> None:
@@ -263,14 +263,18 @@ class Up:
                 timeout,
                 functools.partial(told, application.name),
             )
-            self._wait_for(application)
+            self.wait_for(application)
 
     def _remember_server(self) -> None:
         # Before it starts: what an interrupted start has left is its, too.
         if not self._remembers(server=self.server.name):
             self._remember(server=self.server.name)
 
-    def _wait_for(self, application: applications.Application) -> None:
+    def wait_for(self, application: applications.Application) -> None:
+        """Wait until an application serves with its files as they are.
+
+        :raises errors.NotReady: it does not
+        """
         probe.wait_until(
             ready=lambda: (
                 self.server.settled(application)
@@ -293,7 +297,7 @@ class Up:
     def ready(self) -> bool:
         """Wait until the API answers, then until it accepts a token."""
         for application in applications.of(self.deployment):
-            self._wait_for(application)
+            self.wait_for(application)
         probe.list_images(
             self.deployment,
             self.server.log(applications.of(self.deployment)[-1]),

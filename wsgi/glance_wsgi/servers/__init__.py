@@ -7,6 +7,8 @@ are tested, how it starts, reloads without loss and stops, it knows itself.
 
 import abc
 import contextlib
+import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -101,6 +103,56 @@ class Part(abc.ABC):
     @abc.abstractmethod
     def processes(self) -> list[tuple[str, psutil.Process]]:
         """Its processes with what each one is for."""
+
+    # What follows is for the system's places only: see `install`.
+
+    started_by_root = False
+    """Whether root starts it, so that it may have low ports and read keys
+    that only root may read."""
+
+    service = ''
+    """The unit of systemd that it is."""
+
+    def check_installable(self) -> None:  # noqa: B027 - most have none
+        """Refuse what stands in the way in the system's places.
+
+        :raises errors.GlanceWSGIError: the first such thing
+        """
+
+    def shared_ports(self) -> set[int]:
+        """The ports that it has for others, too."""
+        return set()
+
+    def enabling(self) -> list['Enabling']:
+        """What its files need to be used."""
+        return []
+
+    def start_files(self) -> set[pathlib.Path]:
+        """Those of its files that are read when it starts, never later."""
+        return set()
+
+    def revert(self) -> None:  # noqa: B027
+        """Serve as the files say that were put back."""
+
+    def leave(self) -> None:  # noqa: B027
+        """Serve nothing any more: its files have been removed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Enabling:
+    """A command of the distribution's that enables something.
+
+    :param marks: the paths that it makes
+    :param ours: whether these are for our files only, and go with them
+    """
+
+    command: tuple[str, ...]
+    marks: tuple[pathlib.Path, ...]
+    ours: bool
+
+    def done(self) -> bool:
+        """Whether everything is there that it would make."""
+        return all(os.path.lexists(mark) for mark in self.marks)
 
 
 class Server(abc.ABC):

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -78,7 +79,24 @@ class Apache(servers.Part):
 
     @property
     def _pidfile(self) -> pathlib.Path:
+        """Of its first process."""
         return self.places.run / 'apache.pid'
+
+    @property
+    def request_log(self) -> pathlib.Path:
+        """The access log."""
+        return self.places.log / 'access.log'
+
+    @property
+    def uid(self) -> int | None:
+        """The user of its first process; None if that is yet to be made."""
+        owner = self.deployment.user.owner
+        return None if owner is None else owner.uid
+
+    @property
+    def listening(self) -> list[str]:
+        """Addresses that it is told to listen on by others than us."""
+        return []
 
     @property
     def error_log(self) -> pathlib.Path:
@@ -158,7 +176,8 @@ class Apache(servers.Part):
             'answer_timeout': server.answer_timeout,
             'access_log': server.access_log,
             'error_log': self.error_log,
-            'request_log': self.places.log / 'access.log',
+            'request_log': self.request_log,
+            'listening': self.listening,
         }
 
     @abc.abstractmethod
@@ -171,11 +190,12 @@ class Apache(servers.Part):
         result = self._control('-t')
         if result.returncode:
             raise errors.ServerRefuses(
-                f'Apache refuses {self.site}: {_said(result)}.',
+                f'Apache refuses {self.site}: {said(result)}.',
                 'Correct what it names.',
             )
 
     def _control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run Apache's program with our files, as who will serve."""
         return subprocess.run(
             [self.installed.program, '-f', self._conf, *words],
             cwd='/',
@@ -190,10 +210,9 @@ class Apache(servers.Part):
 
     def parent(self) -> psutil.Process | None:
         """Apache's first process, which starts all others."""
-        owner = self.deployment.user.owner
-        if owner is None:
+        if self.uid is None:
             return None
-        return processes.from_pidfile(self._pidfile, owner.uid)
+        return processes.from_pidfile(self._pidfile, self.uid)
 
     def start(self, applications: servers.Applications) -> bool:
         self._let_it_end()
@@ -207,6 +226,7 @@ class Apache(servers.Part):
         orphans = [process for _, process in self.processes()]
         processes.terminate(orphans, _ORPHAN_TIMEOUT)
         self._spawn()
+        self._wait(self._is_loaded, 'did not start')
         return True
 
     def _let_it_end(self) -> None:
@@ -218,17 +238,21 @@ class Apache(servers.Part):
             processes.wait([parent], _ORPHAN_TIMEOUT)
 
     def _spawn(self) -> None:
+        """Start its first process."""
         # It detaches itself once it has read its files and bound its sockets,
         # or ends with what is wrong.
         result = self._control('-k', 'start')
         if result.returncode:
             raise errors.NotReady(
-                f'Apache did not start: {_said(result)}.',
+                f'Apache did not start: {said(result)}.',
                 f'See {self.error_log}.',
             )
-        self._wait(self._is_loaded, 'did not start')
 
-    def _wait(self, happened: Any, what: str) -> None:
+    def _wait(self, happened: Callable[[], bool], what: str) -> None:
+        """Wait for something that Apache does.
+
+        :raises errors.NotReady: it does not
+        """
         deadline = time.monotonic() + _START_TIMEOUT
         while not happened():
             if time.monotonic() > deadline:
@@ -237,6 +261,11 @@ class Apache(servers.Part):
                 )
             time.sleep(0.02)
 
+    @property
+    def own_files(self) -> tuple[pathlib.Path, ...]:
+        """What it reads of ours when it is told to."""
+        return (self._conf, self.site)
+
     def _is_loaded(self) -> bool:
         # It writes its pid file anew each time it has read its configuration.
         if self.parent() is None:
@@ -244,7 +273,7 @@ class Apache(servers.Part):
         loaded = self._pidfile.stat().st_mtime
         tls = self.deployment.tls
         certificates = (tls['certificate'], tls['key']) if tls else ()
-        files = (self._conf, self.site, *certificates)
+        files = (*self.own_files, *certificates)
         return all(loaded >= file.stat().st_mtime for file in files)
 
     def load_files(self, applications: servers.Applications) -> None:
@@ -344,7 +373,8 @@ def _sites(
     return list(sites.values())
 
 
-def _said(result: subprocess.CompletedProcess[str]) -> str:
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    """What is wrong, as Apache says it."""
     lines = (result.stderr or result.stdout).strip().splitlines()
     wanted = [line for line in lines if 'Syntax OK' not in line]
     return ' '.join(wanted).rstrip('.') or f'exit code {result.returncode}'

@@ -10,6 +10,7 @@ from glance_wsgi.applications import Application
 from glance_wsgi.render import File
 from glance_wsgi.servers import apache
 from glance_wsgi.servers import emperor
+from glance_wsgi.servers import system
 
 
 class ApacheUWSGI(servers.Server):
@@ -19,10 +20,14 @@ class ApacheUWSGI(servers.Server):
 
     @cached_property
     def parts(self) -> tuple[servers.Part, ...]:
+        if self.deployment.places.system:
+            return (self._emperor, SystemProxy(self.deployment))
         return (self._emperor, Proxy(self.deployment))
 
     @cached_property
     def _emperor(self) -> emperor.Emperor:
+        if self.deployment.places.system:
+            return system.SystemEmperor(self.deployment, behind=True)
         return emperor.Emperor(self.deployment, behind=True)
 
     def log(self, application: Application) -> pathlib.Path:
@@ -53,3 +58,7 @@ class Proxy(apache.Apache):
             'path': application.path,
             'socket': emperor.socket(self.places, application),
         }
+
+
+class SystemProxy(system.SystemApache, Proxy):
+    """The system's own Apache, which does so."""

@@ -68,6 +68,7 @@ class Emperor(servers.Part):
 
     @property
     def _emperor_ini(self) -> pathlib.Path:
+        """The Emperor's own configuration."""
         return self.places.etc / 'uwsgi-emperor.ini'
 
     def _pidfile(self, name: str) -> pathlib.Path:
@@ -186,8 +187,9 @@ class Emperor(servers.Part):
             owner = self.deployment.user.owner
             if owner is not None and not os.geteuid():
                 os.chown(place, owner.uid, owner.gid)
-            for file in self.files(applications)[1:]:
-                self._test(file, place)
+            for file in self.files(applications):
+                if file.path.parent == self.vassals:
+                    self._test(file, place)
 
     def _test(self, file: File, place: pathlib.Path) -> None:
         name = file.path.stem
@@ -245,7 +247,6 @@ class Emperor(servers.Part):
             if not self._emperor_outdated(emperor):
                 return self._renew_certificates(applications)
             self.stop(self.deployment.conf.server.task_mercy)
-        self._clear_orphans()
         self._spawn()
         return True
 
@@ -255,6 +256,7 @@ class Emperor(servers.Part):
             self._vassal_ini(name).unlink()
 
     def _emperor_outdated(self, emperor: psutil.Process) -> bool:
+        """Whether the Emperor must be started again for its own files."""
         changed = self._emperor_ini.stat().st_mtime
         return bool(changed > emperor.create_time() + processes.CLOCK_SLACK)
 
@@ -288,6 +290,8 @@ class Emperor(servers.Part):
         processes.kill(processes.wait(orphans, _ORPHAN_TIMEOUT))
 
     def _spawn(self) -> None:
+        """Start the Emperor, which starts the rest."""
+        self._clear_orphans()
         log = self.log('emperor')
         subprocess.Popen(
             [self._program, '--ini', self._emperor_ini],

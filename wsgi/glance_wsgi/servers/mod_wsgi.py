@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from glance_wsgi import applications as apps
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import processes
@@ -28,6 +29,7 @@ from glance_wsgi import state
 from glance_wsgi.applications import Application
 from glance_wsgi.render import File
 from glance_wsgi.servers import apache
+from glance_wsgi.servers import system
 
 # How a daemon process shows itself: display-name=%{GROUP} in the template.
 _TITLE = '(wsgi:{name})'
@@ -49,6 +51,8 @@ class ModWSGI(servers.Server):
 
     @cached_property
     def _daemons(self) -> 'Daemons':
+        if self.deployment.places.system:
+            return SystemDaemons(self.deployment)
         return Daemons(self.deployment)
 
     def log(self, application: Application) -> pathlib.Path:
@@ -83,6 +87,7 @@ class Daemons(apache.Apache):
                 'virtualenv': self.deployment.python.parent.parent,
                 # Where Apache is root itself, as the system's is.
                 'user': self.places.daemon_user,
+                'shared': self.places.system,
                 'listen_queue': apache.LISTEN_QUEUE,
                 'mercy': server.task_mercy,
             },
@@ -185,6 +190,27 @@ class Daemons(apache.Apache):
         if title.startswith('(wsgi:'):
             return f'{title[len("(wsgi:") :].partition(")")[0]} worker'
         return super().role(process)
+
+
+class SystemDaemons(system.SystemApache, Daemons):
+    """Those of the system's own Apache."""
+
+    def check_installable(self) -> None:
+        super().check_installable()
+        # It is one for all sites; ours is not loaded beside another one.
+        other = self.running_configuration.module('wsgi_module')
+        if other is not None and not other.samefile(self._module):
+            raise errors.ServerRefuses(
+                f'Apache loads {other}, which is not the mod_wsgi for '
+                f'{self.deployment.python}, {self._module}.',
+                'Disable that one ("a2dismod wsgi"), or name it in '
+                '--mod-wsgi.',
+            )
+
+    def reread(self) -> None:
+        timeout = self.deployment.conf.server.task_mercy
+        _wait_for_quiet(apps.of(self.deployment), timeout)
+        super().reread()
 
 
 def _wait_for_quiet(

@@ -8,6 +8,7 @@ from glance_wsgi import errors
 from glance_wsgi import servers
 from glance_wsgi.applications import Application
 from glance_wsgi.servers import emperor
+from glance_wsgi.servers import system
 
 
 class UWSGI(servers.Server):
@@ -21,6 +22,8 @@ class UWSGI(servers.Server):
 
     @cached_property
     def _emperor(self) -> emperor.Emperor:
+        if self.deployment.places.system:
+            return system.SystemEmperor(self.deployment)
         return emperor.Emperor(self.deployment)
 
     def log(self, application: Application) -> pathlib.Path:

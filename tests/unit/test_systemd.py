@@ -1,0 +1,106 @@
+"""The unit, and what it may write to."""
+
+import configparser
+import pathlib
+import shutil
+import subprocess
+
+import material
+import pytest
+
+from glance_wsgi import platforms
+from glance_wsgi import systemd
+from glance_wsgi.servers import system
+
+
+def unit(tmp_path, **options):
+    """The sections of the unit of a deployment."""
+    deployment = material.deployment(tmp_path / 'state', **options)
+    file = systemd.unit_file(deployment, pathlib.Path('/etc/emperor.ini'))
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    parser.optionxform = str
+    parser.read_string(file.text())
+    return parser
+
+
+def test_the_unit_stops_later_than_the_workers_may_take(tmp_path):
+    found = unit(tmp_path, task_mercy=1000)['Service']
+    assert int(found['TimeoutStopSec']) > 1000
+    assert int(found['TimeoutStartSec']) > 2 * 1000
+
+
+@pytest.mark.parametrize(
+    ('listen', 'expected'),
+    [('127.0.0.1:9292', None), ('127.0.0.1:443', 'CAP_NET_BIND_SERVICE')],
+)
+def test_only_a_low_port_needs_a_capability(tmp_path, listen, expected):
+    found = unit(tmp_path, listen=listen)['Service']
+    assert found.get('AmbientCapabilities') == expected
+    assert found['CapabilityBoundingSet'] == (expected or '')
+
+
+def test_systemd_finds_no_mistake_in_the_unit(tmp_path):
+    if shutil.which('systemd-analyze') is None:
+        pytest.skip('no systemd-analyze: apt-get install systemd')
+    deployment = material.deployment(tmp_path / 'state')
+    file = systemd.unit_file(deployment, tmp_path / 'emperor.ini')
+    path = tmp_path / 'glance-wsgi.service'
+    # Verified is also whether the programs and the user exist.
+    text = file.text().replace(str(file.variables['program']), '/bin/true')
+    text = text.replace(str(file.variables['command']), '/bin/true')
+    path.write_text(text.replace('=me\n', '=daemon\n'))
+    said = subprocess.run(
+        ['systemd-analyze', 'verify', '--man=no', path],
+        capture_output=True,
+        text=True,
+    )
+    assert path.name not in said.stderr, said.stderr
+
+
+def test_it_writes_to_what_the_configuration_of_others_names(tmp_path):
+    etc, data = tmp_path / 'etc', tmp_path / 'data'
+    for place in (etc, data, data / 'images', data / 'staging', data / 'db'):
+        place.mkdir()
+    (data / 'theirs').mkdir(mode=0o500)
+    (etc / 'glance-api.conf').write_text(
+        '[DEFAULT]\n'
+        f'node_staging_uri = file://{data}/staging\n'
+        'bind_host = 0.0.0.0\n'
+        'log_file\n'
+        '[database]\n'
+        f'connection = sqlite:///{data}/db/glance.sqlite\n'
+        '[fast]\n'
+        f'filesystem_store_datadirs = {data}/images:100\n'
+        f'filesystem_store_metadata_file = {data}/theirs\n'
+        'swift_store_auth_address = https://example.org/etc\n'
+    )
+    deployment = material.deployment(
+        tmp_path / 'state', glance_config_dir=str(etc)
+    )
+    found = set(systemd.writable(deployment))
+    ours = {deployment.places.run, deployment.places.log}
+    assert found - ours == {data / 'images', data / 'staging', data / 'db'}
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('80', (None, 80)),
+        ('*:80', (None, 80)),
+        ('0.0.0.0:443', (None, 443)),
+        ('[::]:443', (None, 443)),
+        ('_default_:443', (None, 443)),
+        ('192.0.2.1:443', ('192.0.2.1', 443)),
+        ('[2001:db8::1]:443', ('2001:db8::1', 443)),
+        ('192.0.2.1', ('192.0.2.1', None)),
+        ('*', (None, None)),
+    ],
+)
+def test_an_address_is_read_as_apache_writes_it(text, expected):
+    assert system._address(text) == expected
+
+
+def test_each_distribution_says_where_its_apache_has_sites():
+    for platform in platforms.PLATFORMS:
+        assert platform.apache.system.site.suffix == '.conf'
+        assert platform.apache.system.site.is_absolute()

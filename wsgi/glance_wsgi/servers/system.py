@@ -1,0 +1,330 @@
+"""The parts as services of the system, which "install" sets up.
+
+The Emperor is a unit of systemd's, Apache is the one that the distribution
+has set up: both are shared with the rest of the machine, so nothing here
+stops or changes what others have there.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from functools import cached_property
+
+import psutil
+
+from glance_wsgi import addresses
+from glance_wsgi import errors
+from glance_wsgi import platforms
+from glance_wsgi import processes
+from glance_wsgi import servers
+from glance_wsgi import systemd
+from glance_wsgi.render import File
+from glance_wsgi.servers import apache
+from glance_wsgi.servers import emperor
+
+SITE = 'glance-wsgi'
+
+
+class SystemEmperor(emperor.Emperor):
+    """The Emperor as a unit of systemd's."""
+
+    service = systemd.UNIT
+
+    def files(self, applications: servers.Applications) -> list[File]:
+        # The vassals last: an Emperor that runs takes them at once.
+        unit = systemd.unit_file(self.deployment, self._emperor_ini)
+        return [unit, *super().files(applications)]
+
+    def _emperor_outdated(self, emperor: psutil.Process) -> bool:
+        changed = systemd.UNIT_FILE.stat().st_mtime
+        late = emperor.create_time() + processes.CLOCK_SLACK
+        return super()._emperor_outdated(emperor) or bool(changed > late)
+
+    def _spawn(self) -> None:
+        systemd.call('systemctl', 'start', systemd.UNIT)
+
+    def stop(self, timeout: float) -> list[psutil.Process]:
+        everything = [process for _, process in self.processes()]
+        systemd.call('systemctl', 'stop', systemd.UNIT)
+        return everything
+
+    def enabling(self) -> list[servers.Enabling]:
+        command = ('systemctl', 'enable', '--quiet', systemd.UNIT)
+        return [servers.Enabling(command, (systemd.WANTED,), ours=True)]
+
+    def start_files(self) -> set[pathlib.Path]:
+        return {systemd.UNIT_FILE, self._emperor_ini}
+
+    def revert(self) -> None:
+        systemd.call('systemctl', 'restart', systemd.UNIT)
+
+    def leave(self) -> None:
+        systemd.call('systemctl', 'stop', systemd.UNIT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """What an Apache has been configured to do, ours left out.
+
+    :param listens: the values of its Listen directives
+    :param hosts: the addresses of its virtual hosts, each with its file
+    :param modules: the names of all modules
+    :param loads: the values of LoadModule: name and file of a module
+    """
+
+    listens: tuple[str, ...]
+    hosts: tuple[tuple[str, str], ...]
+    modules: frozenset[str]
+    loads: tuple[tuple[str, str], ...]
+
+    def module(self, name: str) -> pathlib.Path | None:
+        """The file that a module was loaded from; None if it was not."""
+        file = dict(self.loads).get(name)
+        return pathlib.Path(file) if file and name in self.modules else None
+
+
+class SystemApache(apache.Apache):
+    """The distribution's Apache, with our site in it."""
+
+    started_by_root = True
+
+    @property
+    def system(self) -> platforms.SystemApache:
+        """Where the distribution has it."""
+        return self.installed.system
+
+    @property
+    def service(self) -> str:  # type: ignore[override]
+        return self.system.service
+
+    @property
+    def site(self) -> pathlib.Path:
+        return self.system.site
+
+    @property
+    def _pidfile(self) -> pathlib.Path:
+        return self.system.pidfile
+
+    @property
+    def error_log(self) -> pathlib.Path:
+        # Opened by root: not in a directory of the service user's.
+        return self.system.logs / f'{SITE}-error.log'
+
+    @property
+    def request_log(self) -> pathlib.Path:
+        return self.system.logs / f'{SITE}-access.log'
+
+    @property
+    def uid(self) -> int | None:
+        return 0
+
+    @property
+    def own_files(self) -> tuple[pathlib.Path, ...]:
+        return (self.site,)
+
+    def files(self, applications: servers.Applications) -> list[File]:
+        return [self._addition(), self.site_file(applications)]
+
+    def _addition(self) -> File:
+        return systemd.apache_file(self.system.service, self._pidfile)
+
+    def start_files(self) -> set[pathlib.Path]:
+        return {self._addition().path}
+
+    def _control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.system.control, *words],
+            cwd='/',
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors='replace',
+        )
+
+    @cached_property
+    def running_configuration(self) -> Configuration:
+        """What it is configured to do, before we change anything.
+
+        Asked of Apache itself (mod_info): it knows what is included under
+        which conditions.
+        https://httpd.apache.org/docs/2.4/mod/mod_info.html
+
+        :raises errors.ServerRefuses: its configuration is broken already
+        """
+        info = self.installed.modules / 'mod_info.so'
+        load = ('-C', f'LoadModule info_module {info}')
+        modules = self._control('-t', '-D', 'DUMP_MODULES')
+        files = self._control('-t', '-D', 'DUMP_INCLUDES')
+        # Where it is loaded already, loading it again is a warning.
+        config = self._control('-t', '-D', 'DUMP_CONFIG', *load)
+        for result in (modules, files, config):
+            if result.returncode:
+                raise errors.ServerRefuses(
+                    "The system's Apache refuses its configuration as it "
+                    f'is: {apache.said(result)}.',
+                    'Correct that first.',
+                )
+        names = re.findall(r'^ (\w+) \(', modules.stdout, re.MULTILINE)
+        return Configuration(
+            *_sites(config.stdout, self.site),
+            frozenset(names),
+            tuple(_loads(files.stdout, self.site)),
+        )
+
+    @property
+    def listening(self) -> list[str]:
+        return [str(item) for item in self._shared()]
+
+    def shared_ports(self) -> set[int]:
+        return {address.port for address in self._shared()}
+
+    def _shared(self) -> list[addresses.Address]:
+        """Which of our addresses Apache listens on for others, too."""
+        wanted = [address for _, address in self.deployment.listening()]
+        listens = [
+            _address(text) for text in self.running_configuration.listens
+        ]
+        return [
+            address
+            for address in wanted
+            if (None, address.port) in listens
+            or (address.host, address.port) in listens
+        ]
+
+    def check_installable(self) -> None:
+        for mark in self._site.marks[:1]:
+            if os.path.lexists(mark) and mark.resolve() != self.site:
+                raise errors.SiteForeign(
+                    f'{mark} is there, and leads to {mark.resolve()} instead '
+                    f'of {self.site}.',
+                    'Give that site another name.',
+                )
+        for text, file in self.running_configuration.hosts:
+            for option, address in self.deployment.listening():
+                host, port = _address(text)
+                same = address.wildcard or host in (None, address.host)
+                if port in (None, address.port) and same:
+                    raise errors.PortInUse(
+                        f'{file} has a site on {text}, which would be '
+                        f'another one on {address}.',
+                        f'Disable that site, or choose another {option}.',
+                    )
+
+    def enabling(self) -> list[servers.Enabling]:
+        system = self.system
+        wanted = (*apache.MODULES, *self.modules)
+        if self.deployment.encrypted:
+            wanted += apache.TLS_MODULES
+        missing = [
+            name
+            for name in wanted
+            # Which of its kind it runs with is for others to say.
+            if not name.startswith('mpm_')
+            and f'{name}_module' not in self.running_configuration.modules
+        ]
+        found = []
+        for name in missing if system.enable_module else ():
+            found.append(
+                _enabling(
+                    system.enable_module, name, system.module_marks, False
+                )
+            )
+        return [*found, *([self._site] if system.enable_site else ())]
+
+    @property
+    def _site(self) -> servers.Enabling:
+        system = self.system
+        return _enabling(system.enable_site, SITE, system.site_marks, True)
+
+    def _spawn(self) -> None:
+        systemd.call('systemctl', 'start', self.system.service)
+
+    def stop(self, timeout: float) -> list[psutil.Process]:
+        return []  # it is not ours
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        parent = self.parent()
+        if parent is None or not self.site.exists():
+            return []
+        return [
+            (self.role(process), process)
+            for process in processes.family(parent)
+        ]
+
+    def revert(self) -> None:
+        if self.parent() is None:
+            # It ends itself over files that it can't use.
+            systemd.call('systemctl', 'restart', self.system.service)
+        else:
+            self.reread()
+
+    def leave(self) -> None:
+        self.reread()
+
+    def reread(self) -> None:
+        """Let Apache read its files again, whatever their times say."""
+        parent = self.parent()
+        if parent is None:
+            return
+        before = self._pidfile.stat().st_mtime_ns
+        parent.send_signal(signal.SIGUSR1)
+        self._wait(
+            lambda: self._pidfile.stat().st_mtime_ns != before,
+            'did not read its files again',
+        )
+
+
+def _enabling(
+    command: str, name: str, marks: tuple[str, ...], ours: bool
+) -> servers.Enabling:
+    return servers.Enabling(
+        tuple(word.format(name=name) for word in shlex.split(command)),
+        tuple(pathlib.Path(mark.format(name=name)) for mark in marks),
+        ours,
+    )
+
+
+def _sites(
+    config: str, ours: pathlib.Path
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The addresses listened on, and those of sites with their files."""
+    listens, hosts, file = [], [], ''
+    for line in config.splitlines():
+        if found := re.match(r'# In file: (.*)', line):
+            file = found[1].strip()
+        words = line.replace('<', ' ').replace('>', ' ').split()
+        # Enabled sites are links.
+        if not words or pathlib.Path(file).resolve() == ours:
+            continue
+        if words[0] == 'Listen':
+            listens.append(words[1])
+        if words[0] == 'VirtualHost':
+            hosts += [(word, file) for word in words[1:]]
+    return tuple(listens), tuple(hosts)
+
+
+def _loads(includes: str, ours: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Each module that is loaded by one of the files, with its own file."""
+    for name in re.findall(r'^\s*\([\d*]+\) (/.*)$', includes, re.MULTILINE):
+        file = pathlib.Path(name)
+        if file.resolve() != ours:
+            yield from re.findall(
+                r'^\s*LoadModule\s+(\S+)\s+"?([^"\s]+)',
+                file.read_text(errors='replace'),
+                re.MULTILINE | re.IGNORECASE,
+            )
+
+
+def _address(text: str) -> tuple[str | None, int | None]:
+    """Host and port as Apache writes them; None for all of them."""
+    host, _, port = text.rpartition(':')
+    if not host:
+        host, port = ('', text) if text.isdigit() else (text, '*')
+    host = host.strip('[]')
+    anywhere = host in ('', '*', '_default_', '0.0.0.0', '::')  # noqa: S104
+    return None if anywhere else host, None if port == '*' else int(port)
