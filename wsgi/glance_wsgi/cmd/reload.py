@@ -4,9 +4,12 @@ import argparse
 import os
 import time
 
+from glance_wsgi import install
+from glance_wsgi import servers
 from glance_wsgi import steps
 from glance_wsgi.cmd import base
 from glance_wsgi.cmd.down import seconds
+from glance_wsgi.deployment import Deployment
 
 
 class Reload(base.Verb):
@@ -32,15 +35,20 @@ class Reload(base.Verb):
         )
         return parser
 
+    _left: dict[str, int]
+
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Write, try, replace; a line for each."""
         os.umask(0o022)
+        installed = install.installed()
+        if installed is not None and not self._runs_itself(parsed_args):
+            return self._reload_installed(installed, parsed_args.timeout)
         deployment = self.existing(parsed_args)
         timeout = parsed_args.timeout
         if timeout is None:
             timeout = float(deployment.conf.server.task_mercy)
         up = steps.Up(deployment)
-        self._left: dict[str, int] = {}
+        self._left = {}
         began = time.monotonic()
         with deployment.state.lock():
             up.check_running()
@@ -49,6 +57,30 @@ class Reload(base.Verb):
             up.start()
             up.reload(timeout, self._tell)
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
+        return 0
+
+    def _runs_itself(self, parsed_args: argparse.Namespace) -> bool:
+        """Whether something runs that "up" has started."""
+        deployment = self.find(parsed_args.state_dir)
+        if deployment.marker is None:
+            return False
+        return bool(servers.load(deployment).processes())
+
+    def _reload_installed(
+        self, deployment: Deployment, timeout: float | None
+    ) -> int:
+        install.check_root()
+        if timeout is None:
+            timeout = float(deployment.conf.server.task_mercy)
+        self._left = {}
+        began = time.monotonic()
+        with install.alone():
+            later = install.Installation(deployment).reload(
+                timeout, self._tell
+            )
+        print(f'Reloaded in {time.monotonic() - began:.1f} s.')
+        if later:
+            print('The service itself has changed: "glance-wsgi install".')
         return 0
 
     def _tell(self, name: str, left: int) -> None:

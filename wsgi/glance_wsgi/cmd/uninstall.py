@@ -1,0 +1,30 @@
+"""``glance-wsgi uninstall``: what was there before ``install``."""
+
+import argparse
+
+from cliff import command
+
+from glance_wsgi import install
+from glance_wsgi.cmd import base
+
+
+class Uninstall(base.Verb):
+    """Put back what was there before the first "install".
+
+    Running requests and imports are finished first. The deployment, its data
+    and the logs stay.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The parser without options: there is one installation."""
+        return command.Command.get_parser(self, prog_name)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Stop it, and put everything back."""
+        install.check_root()
+        with install.alone():
+            deployment = install.uninstall()
+        print('Everything is as it was before "install".')
+        if deployment is not None:
+            print(f'The logs are left in {deployment.places.log}.')
+        return 0

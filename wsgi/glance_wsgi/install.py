@@ -1,0 +1,619 @@
+"""The web server in the system's places: all of it, or nothing changed.
+
+What was there before a command is kept in a checkpoint until the command has
+shown that the API serves; whatever goes wrong puts it back. What was there
+before the first of them is kept in another one, for "uninstall".
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import errno
+import importlib.metadata
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+
+from glance_wsgi import applications
+from glance_wsgi import checkpoint
+from glance_wsgi import errors
+from glance_wsgi import keystone
+from glance_wsgi import preflight
+from glance_wsgi import servers
+from glance_wsgi import state
+from glance_wsgi import steps
+from glance_wsgi import systemd
+from glance_wsgi.deployment import Deployment
+from glance_wsgi.places import Places
+from glance_wsgi.render import File
+
+HOME = pathlib.Path('/var/lib/glance-wsgi-installed')
+"""Where both checkpoints are, and the lock."""
+
+GLANCE = pathlib.Path('/etc/glance')
+"""The Glance that is hosted where "up" has configured none."""
+
+BY_US = 'Written by glance-wsgi'
+
+NEW, CHANGED, UNCHANGED, REMOVED = 'new', 'changed', 'unchanged', 'removed'
+
+
+class Plain(File):
+    """A file whose text is made here, not by a template."""
+
+    def text(self) -> str:
+        return str(self.variables['text'])
+
+
+def _plain(path: pathlib.Path, text: str, mode: int = 0o644) -> Plain:
+    return Plain(path, '', {'text': text}, state.Owner.myself(), mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What has happened, or would happen, to a file."""
+
+    word: str
+    path: pathlib.Path
+    diff: tuple[str, ...] = ()
+
+
+def options_file() -> pathlib.Path:
+    """The options of what is installed."""
+    return Places.of_system().etc / 'glance-wsgi.conf'
+
+
+def _marker() -> pathlib.Path:
+    return Places.of_system().etc / 'installation.json'
+
+
+def lasting() -> checkpoint.Checkpoint:
+    """What was there before the first "install"."""
+    return checkpoint.Checkpoint(HOME / 'before')
+
+
+def _tentative() -> checkpoint.Checkpoint:
+    return checkpoint.Checkpoint(HOME / 'checkpoint')
+
+
+def facts() -> dict[str, Any] | None:
+    """What is known of the installation; None where there is none.
+
+    :raises errors.StateForeign: the file is not as we write it
+    """
+    try:
+        known = json.loads(_marker().read_text())
+        return {'state_dir': known['state_dir'], 'files': known['files']}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.StateForeign(
+            f'{_marker()} is damaged ({error}).',
+            'Remove it and run "glance-wsgi install" again.',
+        ) from error
+
+
+def installed() -> Deployment | None:
+    """The deployment that is installed; None where there is none."""
+    known = facts()
+    if known is None:
+        return None
+    found = Deployment(known['state_dir'], installed=options_file())
+    return in_system(found)
+
+
+def in_system(deployment: Deployment) -> Deployment:
+    """A deployment with its server in the system's places."""
+    deployment.places = Places.of_system()
+    options = deployment.conf.deployment
+    if deployment.marker is None and not options.glance_config_dir:
+        deployment.conf.set_override(
+            'glance_config_dir', str(GLANCE), 'deployment'
+        )
+    return deployment
+
+
+def check_root() -> None:
+    """Only root may.
+
+    :raises errors.NotRoot: it is somebody else
+    """
+    if os.geteuid():
+        raise errors.NotRoot(
+            "This changes what is the system's, and the user is not root.",
+            'Run it as root, for example with sudo.',
+        )
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keep others away, and put back first what a killed command has left.
+
+    :raises errors.StateBusy: another one is at work
+    """
+    with state.StateDir(HOME).lock():
+        recover()
+        yield
+
+
+def recover() -> bool:
+    """Put back what a command left that was killed; True if there was any."""
+    before = _tentative()
+    if not before.exists:
+        return False
+    told = _told_before(before)
+    for service, was_active in told.items():
+        if not was_active:
+            systemd.call('systemctl', 'stop', service)
+    with _telling('put back', LATER):
+        _reread_vassals(before.restore())
+    if systemd.booted():
+        systemd.call('systemctl', 'daemon-reload')
+    for service, was_active in told.items():
+        if was_active:
+            word = 'restart' if service == systemd.UNIT else 'reload'
+            systemd.call('systemctl', word, service)
+    return True
+
+
+def _note_told(
+    before: checkpoint.Checkpoint, services: set[str], active: set[str]
+) -> None:
+    # For `recover`: from now on it is not enough to put files back.
+    told = {service: service in active for service in sorted(services)}
+    file = before.directory / 'told.json'
+    state.write_file(file, json.dumps(told), state.Owner.myself())
+
+
+def _told_before(before: checkpoint.Checkpoint) -> dict[str, bool]:
+    try:
+        return dict(json.loads((before.directory / 'told.json').read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def _reread_vassals(changed: list[pathlib.Path]) -> None:
+    # The Emperor may have seen the new file, and would take the old one for
+    # an older state of it.
+    vassals = Places.of_system().etc / 'vassals'
+    for path in changed:
+        if path.parent == vassals and path.is_file():
+            os.utime(path)
+
+
+AS_BEFORE = 'Everything is as it was before.'
+LATER = f'What was there is in {HOME}; the next command puts it back.'
+
+
+@contextlib.contextmanager
+def _telling(what: str, outcome: str = AS_BEFORE) -> Iterator[None]:
+    """Say in our words what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = errors.DiskFull if full else errors.StateNotWritable
+        raise kind(
+            f"{error.filename or 'A file'} can't be {what}: "
+            f'{error.strerror or error}.',
+            'Make room on that disk.'
+            if full
+            else 'Let root write there; "mount" shows what is read-only.',
+            outcome,
+        ) from error
+
+
+class Installation:
+    """A deployment on its way into the system's places."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.before = installed()
+        self.server = servers.load(deployment)
+        self.outcomes: list[Outcome] = []
+        self._told: list[servers.Part] = []
+        self._active: set[str] = set()
+
+    def check(self) -> None:
+        """Refuse what can't work, before anything is changed.
+
+        :raises errors.GlanceWSGIError: the first thing that is wrong
+        """
+        preflight.check_paths(self.deployment)
+        self.server.version()
+        self.server.check()
+        self._check_stopped()
+        preflight.check_python(self.deployment)
+        preflight.check_certificate(self.deployment, self._by_root)
+        # Computed for their errors: addresses that clients can't be told.
+        _ = self.deployment.endpoint
+        for part in self.server.parts:
+            part.check_installable()
+        self._check_ports()
+        self._check_readable()
+
+    @property
+    def _by_root(self) -> bool:
+        return any(part.started_by_root for part in self.server.parts)
+
+    @property
+    def applications(self) -> servers.Applications:
+        """The applications that are to be served."""
+        return applications.of(self.deployment)
+
+    def _check_stopped(self) -> None:
+        own = Deployment(self.deployment.state.path)
+        if own.marker is None:
+            return
+        if servers.load(own).processes():
+            raise errors.PortInUse(
+                f'The deployment in {own.state.path} runs by itself, and has '
+                'the addresses that the installed one needs.',
+                'Stop it with "glance-wsgi down".',
+            )
+
+    def _check_foreign(self) -> None:
+        """No file of somebody else's has the name of one of ours."""
+        etc = self.deployment.places.etc
+        for file in self._server_files():
+            outside = not file.path.is_relative_to(etc)
+            if (
+                outside
+                and os.path.lexists(file.path)
+                and not _is_ours(file.path)
+            ):
+                raise errors.SiteForeign(
+                    f'{file.path} is there, and glance-wsgi has not written '
+                    'it.',
+                    'Give it another name, or remove it.',
+                )
+
+    def _check_ports(self) -> None:
+        held = set()
+        for part in self.server.parts:
+            held |= part.shared_ports()
+        if self.before is not None and servers.load(self.before).processes():
+            held |= {item.port for _, item in self.before.listening()}
+        wanted = self.deployment.listening()
+        for option, address in wanted:
+            if address.port not in held:
+                # The unit gives uWSGI what it needs for low ports.
+                address.check_free(option, privileged=True)
+        preflight.check_apart(dict(wanted))
+
+    def _check_readable(self) -> None:
+        """The service user reads the configuration that others have made."""
+        options = self.deployment.conf.deployment
+        hosted = self.deployment.hosted and options.keystone_config_dir
+        for directory in filter(None, (self.deployment.hosted, hosted)):
+            for file in sorted(pathlib.Path(directory).glob('*.conf')):
+                if not preflight.may_read(self.deployment, file):
+                    raise errors.BadOption(
+                        f'The user {self.deployment.user.name}, who runs the '
+                        f"services, can't read {file}.",
+                        'Let it: for example "chgrp '
+                        f'{self.deployment.user.name} {file}" and "chmod '
+                        'g+r".',
+                    )
+
+    def _server_files(self) -> list[File]:
+        return [
+            systemd.tmpfiles_file(self.deployment),
+            *self.server.files(self.applications),
+        ]
+
+    def files(self) -> list[File]:
+        """Every file, in the order in which they are written.
+
+        The marker first: so it is the last one that "uninstall" puts back.
+        """
+        ours = [file for item in self.applications for file in item.files]
+        options = self.deployment.options_text()
+        everything = [
+            _plain(options_file(), options, 0o600),
+            *ours,
+            *self._clouds(),
+            *self._server_files(),
+        ]
+        known = {
+            'glance_wsgi': importlib.metadata.version('glance-wsgi'),
+            'state_dir': str(self.deployment.state.path),
+            'files': sorted(
+                str(path)
+                for path in (
+                    *(file.path for file in everything),
+                    *self._marks(),
+                )
+            ),
+        }
+        marker = json.dumps(known, indent=2) + '\n'
+        return [_plain(_marker(), marker), *everything]
+
+    def _clouds(self) -> list[File]:
+        if self.deployment.hosted is not None:
+            return []
+        clouds = keystone.clouds(self.deployment)
+        text = yaml.safe_dump(clouds, sort_keys=False)
+        return [_plain(self.deployment.state.clouds, text, 0o600)]
+
+    def _enabling(self) -> list[servers.Enabling]:
+        return [item for part in self.server.parts for item in part.enabling()]
+
+    def _marks(self) -> list[pathlib.Path]:
+        """What enabling makes for our files."""
+        return [
+            mark
+            for item in self._enabling()
+            if item.ours
+            for mark in item.marks
+        ]
+
+    def _stale(self) -> list[pathlib.Path]:
+        """What was installed before, and is not wanted any more."""
+        known = facts() or {'files': []}
+        wanted = {str(file.path) for file in self.files()}
+        wanted |= {str(mark) for mark in self._marks()}
+        return [
+            pathlib.Path(path)
+            for path in sorted(set(known['files']) - wanted)
+            if os.path.lexists(path) and not os.path.isdir(path)
+        ]
+
+    def preview(self) -> list[Outcome]:
+        """What would happen to each file; nothing is written."""
+        # Whose files they will be is nobody yet, maybe.
+        self.deployment.user = self.deployment.user.stand_in()
+        self._check_foreign()
+        return [
+            *(_preview(file) for file in self.files()),
+            *(Outcome(REMOVED, path) for path in self._stale()),
+            *(
+                Outcome(NEW, mark)
+                for item in self._enabling()
+                for mark in item.marks
+                if not item.done() and not os.path.lexists(mark)
+            ),
+        ]
+
+    def install(self) -> list[Outcome]:
+        """Write, test, start, ask; and put everything back if one fails.
+
+        :return: what has become of each file
+        :raises errors.GlanceWSGIError: it did not work; all is as before
+        """
+        self.deployment.user = self.deployment.user.make()
+        self._check_foreign()
+        self._undoing(self._install)
+        return self.outcomes
+
+    def _undoing(self, work: Callable[[checkpoint.Checkpoint], None]) -> None:
+        """Do some work that changes files; all or nothing of it."""
+        before = _tentative()
+        try:
+            work(before)
+            with _telling('kept'):
+                lasting().take_over(before)
+        except BaseException:
+            self._put_back(before)
+            raise
+        before.forget()
+
+    def _install(self, before: checkpoint.Checkpoint) -> None:
+        self._try_early()
+        stale = self._stale()
+        with _telling('written'):
+            self._write(before, self.files())
+            self._remove(before, stale)
+        for item in self._enabling():
+            self._enable(before, item)
+        self._try_late()
+        self._make_directories(before)
+        if systemd.booted():
+            self._start(before)
+
+    def _try_early(self) -> None:
+        # An Emperor that runs takes a file at once, good or bad: so it is
+        # tried before it is written, which Apache's can't be.
+        for part in self.server.parts:
+            if not part.started_by_root:
+                part.test(self.applications)
+        if self.deployment.hosted is not None:
+            self._try_loading()
+
+    def _try_late(self) -> None:
+        for part in self.server.parts:
+            if part.started_by_root:
+                part.test(self.applications)
+        if self.deployment.hosted is None:
+            self._try_loading()
+
+    def _try_loading(self) -> None:
+        for application in self.applications:
+            applications.check_loads(self.deployment, application)
+
+    def _write(self, before: checkpoint.Checkpoint, files: list[File]) -> None:
+        etc = self.deployment.places.etc
+        for directory in (etc, etc / 'wsgi', etc / 'vassals'):
+            before.make_directory(directory)
+        for file in files:
+            existed = os.path.lexists(file.path)
+            before.make_directory(file.path.parent)
+            changed = before.write(file)
+            word = (CHANGED if existed else NEW) if changed else UNCHANGED
+            self.outcomes.append(Outcome(word, file.path))
+
+    def _remove(
+        self, before: checkpoint.Checkpoint, paths: list[pathlib.Path]
+    ) -> None:
+        for path in paths:
+            before.remove(path)
+            self.outcomes.append(Outcome(REMOVED, path))
+
+    def _enable(
+        self, before: checkpoint.Checkpoint, item: servers.Enabling
+    ) -> None:
+        if item.done():
+            return
+        with _telling('kept'):
+            for mark in item.marks:
+                before.keep(mark)
+        systemd.call(*item.command)
+        self.outcomes.extend(
+            Outcome(NEW, mark) for mark in item.marks if mark.is_symlink()
+        )
+
+    def _make_directories(self, before: checkpoint.Checkpoint) -> None:
+        for path in (self.deployment.places.run, self.deployment.places.log):
+            before.keep(path)
+        systemd.call('systemd-tmpfiles', '--create', systemd.TMPFILES)
+
+    def _start(self, before: checkpoint.Checkpoint) -> None:
+        try:
+            self._start_services(before)
+            self._ask()
+        except (errors.NotReady, errors.StepFailed) as error:
+            raise errors.InstallFailed(
+                error.cause,
+                'Correct that, and run "glance-wsgi install" again; the log '
+                f'is {self.server.log(self.applications[-1])}.',
+            ) from error
+
+    def _start_services(self, before: checkpoint.Checkpoint) -> None:
+        leaving = self._leaving()
+        parts = (*leaving, *self.server.parts)
+        self._active = {
+            part.service for part in parts if systemd.is_active(part.service)
+        }
+        if before.exists:
+            services = {part.service for part in parts}
+            _note_told(before, services, self._active)
+        for part in leaving:
+            self._told.append(part)
+            part.leave()
+        systemd.call('systemctl', 'daemon-reload')
+        self._told += self.server.parts
+        self.server.start(self.applications)
+
+    def _leaving(self) -> list[servers.Part]:
+        """The parts of what was installed that are not used any more."""
+        if self.before is None:
+            return []
+        used = {part.service for part in self.server.parts}
+        old = servers.load(self.before)
+        return [part for part in old.parts if part.service not in used]
+
+    def _ask(self) -> None:
+        """Wait until everything serves; a list of images is the last word."""
+        up = steps.Up(self.deployment)
+        up.server = self.server
+        for application in self.applications:
+            up.wait_for(application)
+        if self.deployment.hosted is None:
+            # Clients find it by the catalogue, under the address that it has.
+            if self.deployment.embedded_keystone:
+                up.keystone_bootstrap()
+            up.register()
+            up.ready()
+
+    def _put_back(self, before: checkpoint.Checkpoint) -> None:
+        for part in reversed(self._told):
+            if part.service not in self._active:
+                systemd.call('systemctl', 'stop', part.service)
+        with _telling('put back', LATER):
+            _reread_vassals(before.restore())
+        if not systemd.booted():
+            return
+        systemd.call('systemctl', 'daemon-reload')
+        for part in self._told:
+            if part.service in self._active:
+                part.revert()
+
+    def reload(self, timeout: float, told: Callable[[str, int], None]) -> bool:
+        """New configuration and code for what is installed, nothing lost.
+
+        :param timeout: seconds that each application may take
+        :param told: see `steps.Up.reload`
+        :return: whether a file has changed that only "install" can take
+        """
+        later = self._start_files()
+        files = self.files()
+        self._undoing(
+            lambda before: self._renew(
+                before, [file for file in files if file.path not in later]
+            )
+        )
+        up = steps.Up(self.deployment)
+        up.server = self.server
+        up.reload(timeout, told)
+        return any(not file.is_right() for file in files if file.path in later)
+
+    def _start_files(self) -> set[pathlib.Path]:
+        found = {systemd.TMPFILES}
+        for part in self.server.parts:
+            found |= part.start_files()
+        return found
+
+    def _renew(self, before: checkpoint.Checkpoint, files: list[File]) -> None:
+        self._try_early()
+        with _telling('written'):
+            self._write(before, files)
+        self._try_late()
+        self._told = list(self.server.parts)
+        self._active = {part.service for part in self._told}
+        self.server.start(self.applications)
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    try:
+        return BY_US in path.read_text(errors='replace')
+    except OSError:
+        return False
+
+
+def _preview(file: File) -> Outcome:
+    if file.is_right():
+        return Outcome(UNCHANGED, file.path)
+    try:
+        old = file.path.read_text(errors='replace')
+    except FileNotFoundError:
+        old = ''
+    word = CHANGED if os.path.lexists(file.path) else NEW
+    if not file.mode & 0o077:
+        return Outcome(word, file.path, ('(secret: not shown)\n',))
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True),
+        file.text().splitlines(keepends=True),
+        str(file.path),
+        str(file.path),
+    )
+    return Outcome(word, file.path, tuple(lines))
+
+
+def uninstall() -> Deployment | None:
+    """Put back what was there before the first "install".
+
+    :return: what was installed, as far as it is known
+    :raises errors.NotInstalled: there is nothing
+    """
+    deployment = installed()
+    if deployment is None and not lasting().exists:
+        raise errors.NotInstalled(
+            'Nothing is installed.',
+            '"glance-wsgi install" is what would be undone.',
+        )
+    parts = () if deployment is None else servers.load(deployment).parts
+    with _telling('put back', LATER):
+        lasting().restore()
+    if systemd.booted():
+        # Apache first, which asks the other one.
+        for part in reversed(parts):
+            part.leave()
+        systemd.call('systemctl', 'daemon-reload')
+    if deployment is not None:
+        shutil.rmtree(deployment.places.run, ignore_errors=True)
+    return deployment
