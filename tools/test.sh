@@ -78,7 +78,9 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     shift
 done
 
-"$TOP/tools/system-packages.sh" test
+profiles=(test)
+[[ " ${environments[*]} " != *" systemd "* ]] || profiles+=(systemd)
+"$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place
 choose_python
 lock test

@@ -1,0 +1,142 @@
+"""What a first "install" meets on a machine, and leaves when it fails."""
+
+import machine
+import pytest
+import snapshots
+
+SITE = '/etc/apache2/sites-available/glance-wsgi.conf'
+DROP_IN = '/run/systemd/system/glance-wsgi.service.d'
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(fresh):
+    """Nothing is installed, neither before the test nor after it."""
+    before = snapshots.of(fresh)
+    yield
+    assert snapshots.differences(before, snapshots.of(fresh)) == []
+    assert not fresh.serves()
+    assert fresh('systemctl', 'is-active', 'apache2').stdout == 'active\n'
+
+
+def refused(fresh, code, *words) -> str:
+    result = fresh.glance_wsgi('install', *words, check=False)
+    assert result.returncode == code, result.stdout + result.stderr
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_a_site_of_the_same_name_that_somebody_else_wrote(fresh):
+    foreign = fresh.file(SITE)
+    foreign.write_text('# mine\n')
+    try:
+        assert SITE in refused(fresh, 56, '--server=apache-uwsgi')
+        assert foreign.read_text() == '# mine\n'
+    finally:
+        foreign.unlink()
+
+
+def test_a_unit_of_the_same_name_that_somebody_else_wrote(fresh):
+    foreign = fresh.file('/etc/systemd/system/glance-wsgi.service')
+    foreign.write_text('[Service]\nExecStart=/bin/true\n')
+    try:
+        assert foreign.name in refused(fresh, 56)
+    finally:
+        foreign.unlink()
+
+
+def test_a_server_that_is_not_installed(fresh):
+    fresh('mv', '/usr/sbin/apache2', '/usr/sbin/apache2.away')
+    try:
+        line = refused(fresh, 22, '--server=apache-uwsgi')
+        assert 'apt-get install apache2' in line
+    finally:
+        fresh('mv', '/usr/sbin/apache2.away', '/usr/sbin/apache2')
+
+
+def test_a_service_that_does_not_start(fresh):
+    # Tests of files can't find this.
+    fresh('mkdir', '-p', DROP_IN)
+    fresh.file(f'{DROP_IN}/broken.conf').write_text(
+        '[Service]\nExecStartPre=/bin/false\n'
+    )
+    try:
+        line = refused(fresh, 57)
+        assert 'systemctl start glance-wsgi.service' in line
+        assert 'Everything is as it was before.' in line
+    finally:
+        fresh('rm', '-r', DROP_IN)
+        fresh('systemctl', 'daemon-reload')
+
+
+def test_nothing_to_be_uninstalled(fresh):
+    result = fresh.glance_wsgi('uninstall', check=False)
+    assert result.returncode == 58
+
+
+def test_a_deployment_that_runs_by_itself(fresh):
+    fresh.glance_wsgi('up')
+    try:
+        assert 'glance-wsgi down' in refused(fresh, 11)
+    finally:
+        fresh.glance_wsgi('down', '--timeout=0')
+
+
+def test_the_glance_of_etc_is_hosted_where_up_has_made_none(fresh):
+    own = '/var/lib/glance-wsgi'
+    fresh('cp', '-a', f'{own}/etc/glance', f'{own}/etc/keystone', '/etc')
+    fresh('mv', f'{own}/deployment.json', f'{own}/away.json')
+    try:
+        fresh.glance_wsgi('install', '--keystone-config-dir=/etc/keystone')
+        machine.until(fresh.serves, 'it serves')
+        writable = fresh(
+            *('systemctl', 'show', '--value', 'glance-wsgi'),
+            '--property=ReadWritePaths',
+        ).stdout.split()
+        assert f'{own}/data/fast' in writable
+        assert f'{own}/data/staging' in writable
+        assert own not in writable
+    finally:
+        fresh.glance_wsgi('uninstall', check=False)
+        fresh('mv', f'{own}/away.json', f'{own}/deployment.json')
+        fresh('rm', '-r', '/etc/glance', '/etc/keystone')
+
+
+def exposure(fresh) -> float:
+    said = fresh('systemd-analyze', 'security', '--no-pager', 'glance-wsgi')
+    last = said.stdout.strip().splitlines()[-1]
+    return float(last.partition(': ')[2].split()[0])
+
+
+def test_the_unit_is_hardened_and_its_times_are_a_ladder(fresh):
+    fresh.glance_wsgi('install', '--task-mercy=123')
+    try:
+        assert exposure(fresh) < 3.0
+        shown = fresh(
+            *('systemctl', 'show', 'glance-wsgi'),
+            '--property=TimeoutStopUSec,TimeoutStartUSec',
+        ).stdout.splitlines()
+        # 123 s for a worker, a minute more for the unit to stop, and a
+        # reload of two applications.
+        assert sorted(shown) == [
+            'TimeoutStartUSec=5min 6s',
+            'TimeoutStopUSec=3min 3s',
+        ]
+        ini = fresh.file('/etc/glance-wsgi/vassals/glance-api.ini')
+        assert '\nworker-reload-mercy = 123\n' in ini.read_text()
+    finally:
+        fresh.glance_wsgi('uninstall')
+
+
+def test_a_low_port_is_the_one_thing_more_that_the_unit_may(fresh):
+    # The last test here: the catalogue stays at the new address.
+    fresh.glance_wsgi('install', '--listen=127.0.0.1:81')
+    try:
+        assert fresh.serves()
+        capabilities = fresh(
+            *('systemctl', 'show', '--value', 'glance-wsgi'),
+            '--property=CapabilityBoundingSet',
+        ).stdout
+        assert capabilities == 'cap_net_bind_service\n'
+        assert exposure(fresh) < 3.0
+    finally:
+        fresh.glance_wsgi('uninstall')
