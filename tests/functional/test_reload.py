@@ -123,6 +123,15 @@ def test_new_settings_are_taken_under_load(loaded, cloud, big):
     cloud.image.delete_image(image)
 
 
+def test_a_new_setting_of_the_server_fails_no_request(loaded, cloud):
+    """Apache reads its files again, uWSGI's master starts anew."""
+    with load.clients(cloud, CLIENTS) as clients:
+        time_of_some_answers(clients)
+        loaded.up('--client-timeout=77')
+        time_of_some_answers(clients)
+    assert not load.failures(clients)
+
+
 def test_settings_that_cannot_be_loaded_are_refused_and_nothing_changes(
     loaded, cloud
 ):

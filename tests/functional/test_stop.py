@@ -7,8 +7,17 @@ where its reload-mercy does not say otherwise (core/emperor.c).
 import threading
 import time
 
+import certificates
 import images
+import load
+import pytest
 import rawhttp
+import toolkit
+from images import MIB
+
+from glance_wsgi.errors import Exit
+
+pytestmark = pytest.mark.each_server
 
 EMPEROR_PATIENCE = 30  # seconds
 DATA = images.random_bytes(20)
@@ -38,3 +47,73 @@ def test_an_upload_that_outlasts_the_emperors_patience_is_finished(breakable):
     with breakable.connect() as cloud:
         images.assert_holds(cloud, image, DATA)
         cloud.image.delete_image(image)
+
+
+def test_what_does_not_finish_in_time_goes_on_and_can_be_waited_for(breakable):
+    """An import, which no request waits for, and a download."""
+    breakable.up()
+    body = images.random_bytes(24 * MIB)
+    with breakable.connect() as cloud, load.SlowWeb(body, 2 * MIB) as web:
+        imported, stored = images.create(cloud), images.create(cloud)
+        images.upload(cloud, stored, body)
+        download = load.Download(cloud, stored, rate=2 * MIB)
+        download.start()
+        cloud.image.import_image(imported, method='web-download', uri=web.url)
+        images.wait_for(cloud, imported, 'importing')
+        assert download.begun.wait(30)
+        result = breakable('down', '--timeout=1', check=False)
+        assert result.returncode == Exit.NOT_STOPPED, result.stdout
+        assert breakable.status()['processes']
+        said = breakable('down').stdout
+        download.join()
+    assert 'Stopped' in said
+    assert not breakable.status()['processes']
+    assert download.error is None
+    assert download.digest.hexdigest() == images.sha256(body)
+    breakable.up()
+    with breakable.connect() as cloud:
+        for image in (imported, stored):
+            images.assert_holds(cloud, image, body)
+            cloud.image.delete_image(image)
+
+
+def test_what_does_not_finish_in_time_can_be_killed(breakable):
+    breakable.up()
+    with breakable.connect() as cloud:
+        image = images.create(cloud)
+        client = rawhttp.Client.upload(cloud, image, {'Content-Length': '9'})
+        client.send(b'1')
+        images.wait_for(cloud, image, 'saving')
+        result = breakable('down', '--timeout=1', check=False)
+        assert result.returncode == Exit.NOT_STOPPED
+        running = breakable.processes('')
+        assert running
+        breakable('down', '--timeout=0')
+        assert not [process for process in running if toolkit.alive(process)]
+        client.close()
+        breakable.up()
+        images.wait_for(cloud, image, 'queued')
+        cloud.image.delete_image(image)
+
+
+@pytest.mark.parametrize('flaw', ['a key of another', 'no key any more'])
+def test_a_certificate_that_cannot_be_used_is_refused_by_a_reload(
+    fresh, workspace, flaw
+):
+    pair = certificates.make(workspace, 'good')
+    other = certificates.make(workspace, 'other')
+    fresh.up(
+        f'--tls-certificate={pair.certificate}',
+        f'--tls-key={pair.key}',
+        f'--tls-ca={pair.certificate}',
+    )
+    running = set(fresh.processes(''))
+    if flaw == 'no key any more':
+        pair.key.unlink()
+    else:
+        other.key.replace(pair.key)
+    result = fresh('reload', check=False)
+    assert result.returncode == Exit.BAD_CERTIFICATE, result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert fresh.status()['serving']
+    assert set(fresh.processes('')) == running

@@ -190,15 +190,18 @@ NEST = f"""if True:
 
 @pytest.fixture
 def leader(tmp_path):
-    """A process with a session of its own and a child, and its pid file."""
+    """A process with a session of its own and a child, and its file."""
     command = [sys.executable, '-c', NEST]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={'HOME': str(tmp_path)},
     ) as process:
         process.stdout.readline()
-        (tmp_path / 'pid').write_text(str(process.pid))
+        processes.remember(tmp_path / 'file', psutil.Process(process.pid))
         everything = processes.family(psutil.Process(process.pid))
-        yield process, everything[1], tmp_path / 'pid'
+        yield process, everything[1], tmp_path / 'file'
         processes.kill(everything)
 
 
@@ -211,35 +214,60 @@ def test_children_are_those_that_live(leader):
     assert processes.children(parent) == []
 
 
-def test_a_session_is_its_leader_and_what_it_has_started(leader):
-    process, child, pidfile = leader
-    found = processes.session(pidfile, ME)
+def test_a_session_is_its_leader_and_what_it_has_started(leader, tmp_path):
+    process, child, file = leader
+    found = processes.session(file, ME, tmp_path)
     assert found == [psutil.Process(process.pid), child]
-    assert processes.session(pidfile, ME + 1) == []
+    assert processes.remembered(file, ME) == found[0]
+
+
+def test_a_session_of_somebody_else_is_none(leader, tmp_path):
+    _, _, file = leader
+    assert processes.session(file, ME + 1, tmp_path) == []
 
 
 @pytest.mark.parametrize('reaped', [True, False])
-def test_a_session_is_found_after_its_leader_was_killed(leader, reaped):
-    process, child, pidfile = leader
+def test_a_session_is_found_after_its_leader_was_killed(
+    leader, tmp_path, reaped
+):
+    process, child, file = leader
     os.kill(process.pid, signal.SIGKILL)
     if reaped:
         process.wait()
     else:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert processes.session(pidfile, ME) == [child]
+    assert processes.session(file, ME, tmp_path) == [child]
+    assert processes.remembered(file, ME) is None
 
 
-def test_a_session_of_a_recycled_number_is_none(leader):
-    _, _, pidfile = leader
-    shift(pidfile, -3600)
-    assert processes.session(pidfile, ME) == []
+def test_what_is_not_at_home_with_us_is_not_ours(leader, tmp_path):
+    """The number may be the name of another session since."""
+    process, _, file = leader
+    assert processes.session(file, ME, tmp_path / 'other') == [
+        psutil.Process(process.pid)
+    ]
 
 
-@pytest.mark.parametrize('text', ['', 'apache', '99999999'])
-def test_a_file_without_a_pid_means_no_session(tmp_path, text):
-    (tmp_path / 'pid').write_text(text)
-    assert processes.session(tmp_path / 'pid', ME) == []
-    assert processes.session(tmp_path / 'none', ME) == []
+def test_another_process_of_the_same_number_is_not_remembered(leader):
+    process, _, file = leader
+    number, ticks, boot = file.read_text().split()
+    file.write_text(f'{number} {int(ticks) - 1} {boot}')
+    assert processes.remembered(file, ME) is None
+    assert process.poll() is None
+
+
+def test_nothing_of_an_earlier_boot_is_remembered(leader, tmp_path):
+    _, _, file = leader
+    number, ticks, boot = file.read_text().split()
+    file.write_text(f'{number} {ticks} {boot[::-1]}')
+    assert processes.session(file, ME, tmp_path) == []
+
+
+@pytest.mark.parametrize('text', ['', 'apache', '1 2', '1 x y'])
+def test_a_file_without_a_process_means_no_session(tmp_path, text):
+    (tmp_path / 'file').write_text(text)
+    assert processes.session(tmp_path / 'file', ME, tmp_path) == []
+    assert processes.session(tmp_path / 'none', ME, tmp_path) == []
 
 
 LISTEN = """if True:

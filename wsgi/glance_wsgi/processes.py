@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from glance_wsgi import state
+
 INTERVAL = 0.05  # seconds between two looks
 
 _TICKS = os.sysconf('SC_CLK_TCK')
@@ -51,13 +53,17 @@ def began(process: psutil.Process) -> float:
 
     :raises psutil.NoSuchProcess: it has ended
     """
-    try:
-        text = pathlib.Path(f'/proc/{process.pid}/stat').read_text()
-    except OSError as error:
-        raise psutil.NoSuchProcess(process.pid) from error
-    ticks = int(text.rpartition(')')[2].split()[19])
+    ticks = _ticks(process.pid)
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / _TICKS
     return time.time() - age
+
+
+def _ticks(number: int) -> int:
+    try:
+        text = pathlib.Path(f'/proc/{number}/stat').read_text()
+    except OSError as error:
+        raise psutil.NoSuchProcess(number) from error
+    return int(text.rpartition(')')[2].split()[19])
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:
@@ -84,45 +90,89 @@ def title(process: psutil.Process) -> str:
         return ''
 
 
-def session(pidfile: pathlib.Path, uid: int) -> list[psutil.Process]:
-    """The process that wrote the pid file and those of its session.
+def remember(file: pathlib.Path, process: psutil.Process) -> None:
+    """Write down which process it is, beyond any doubt.
+
+    By its number, by when it began, in ticks since the machine was booted,
+    and by which boot that was; so no later process is taken for it.
+    """
+    text = f'{process.pid} {_ticks(process.pid)} {_boot()}\n'
+    state.write_file(file, text, state.Owner.myself(), mode=0o644)
+
+
+def remembered(file: pathlib.Path, uid: int) -> psutil.Process | None:
+    """The process that `remember` wrote down; None if it has ended.
+
+    :param uid: the user that it must run as
+    """
+    number, ticks = _recall(file)
+    try:
+        if not number or _ticks(number) != ticks:
+            return None
+        process = psutil.Process(number)
+        return process if _is(process, uid) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def session(
+    file: pathlib.Path, uid: int, home: pathlib.Path
+) -> list[psutil.Process]:
+    """The process that `remember` wrote down, and those of its session.
 
     They are found after that process has been killed, too: its number is not
     given to another process while a session has it as its name (setsid(2)).
 
     :param uid: the user that they must run as
+    :param home: the HOME that `programs.environment` gave to all of them,
+        and to nobody else
     """
-    try:
-        number = int(pidfile.read_text())
-    except (OSError, ValueError):
+    leader = remembered(file, uid)
+    number, _ = _recall(file)
+    if not number:
         return []
-    leader = from_pidfile(pidfile, uid)
-    if leader is None and psutil.pid_exists(number):
-        return _orphans(number, uid) if _is_zombie(number) else []
-    return [*([leader] if leader else ()), *_orphans(number, uid)]
+    members = [
+        process
+        for process in psutil.process_iter()
+        if _in_session(process, number)
+        and _is(process, uid)
+        and _lives_in(process, home)
+    ]
+    return [*([leader] if leader else ()), *members]
 
 
-def _is_zombie(number: int) -> bool:
+def _recall(file: pathlib.Path) -> tuple[int, int]:
     try:
-        return bool(psutil.Process(number).status() == psutil.STATUS_ZOMBIE)
+        number, ticks, boot = file.read_text().split()
+        return (int(number), int(ticks)) if boot == _boot() else (0, 0)
+    except (OSError, ValueError):
+        return (0, 0)
+
+
+def _boot() -> str:
+    # https://docs.kernel.org/admin-guide/sysctl/kernel.html
+    return pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+
+
+def _is(process: psutil.Process, uid: int) -> bool:
+    try:
+        return bool(process.uids().real == uid and alive(process))
     except psutil.NoSuchProcess:
-        return True
+        return False
 
 
-def _orphans(number: int, uid: int) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if (
-                process.pid != number
-                and os.getsid(process.pid) == number
-                and process.uids().real == uid
-                and alive(process)
-            ):
-                found.append(process)
-        except (OSError, psutil.Error):
-            continue
-    return found
+def _in_session(process: psutil.Process, number: int) -> bool:
+    try:
+        return process.pid != number and os.getsid(process.pid) == number
+    except OSError:
+        return False
+
+
+def _lives_in(process: psutil.Process, home: pathlib.Path) -> bool:
+    try:
+        return process.environ().get('HOME') == str(home)
+    except psutil.Error:
+        return False
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:

@@ -121,17 +121,20 @@ class Up:
             self._remember(keystone_bootstrap=None)
         return made
 
-    def configuration(self) -> bool:
+    def configuration(self, try_unchanged: bool = False) -> bool:
         """Every file that the applications and the server read.
 
         Where something serves already, the new ones are tried before they
         stay: a worker that dies must find files that it can start with.
+
+        :param try_unchanged: try them also where they are what they were,
+            since code or certificates may be new
         """
         me = state.Owner.myself()
         options = self.deployment.options_text()
         with checkpoint.tentatively(self.state.checkpoint) as files:
             changed = self._write_configuration(files)
-            if changed and self.server.processes():
+            if (changed or try_unchanged) and self.server.processes():
                 self._try_configuration()
         changed |= state.write_file(self.state.options, options, me)
         clouds = yaml.safe_dump(
@@ -149,6 +152,7 @@ class Up:
 
     def _try_configuration(self) -> None:
         wanted = applications.of(self.deployment)
+        preflight.check_certificate(self.deployment)
         self.server.test(wanted)
         for application in wanted:
             applications.check_loads(self.deployment, application)

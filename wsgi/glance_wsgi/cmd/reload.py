@@ -52,7 +52,7 @@ class Reload(base.Verb):
         began = time.monotonic()
         with deployment.state.lock():
             up.check_running()
-            changed = up.configuration()
+            changed = up.configuration(try_unchanged=True)
             print('configuration', 'changed' if changed else 'unchanged')
             up.start()
             up.reload(timeout, self._tell)

@@ -83,6 +83,10 @@ class Apache(servers.Part):
         return self.places.run / 'apache.pid'
 
     @property
+    def _session(self) -> pathlib.Path:
+        return self.places.run / 'apache.session'
+
+    @property
     def request_log(self) -> pathlib.Path:
         """The access log."""
         return self.places.log / 'access.log'
@@ -212,7 +216,10 @@ class Apache(servers.Part):
         """Apache's first process, which starts all others."""
         if self.uid is None:
             return None
-        return processes.from_pidfile(self._pidfile, self.uid)
+        # Apache removes its own pid file as soon as it begins to end.
+        return processes.remembered(
+            self._session, self.uid
+        ) or processes.from_pidfile(self._pidfile, self.uid)
 
     def start(self, applications: servers.Applications) -> bool:
         self._let_it_end()
@@ -230,23 +237,27 @@ class Apache(servers.Part):
         return True
 
     def _let_it_end(self) -> None:
-        # A "down" that was killed may have left it standing still, on its
-        # way to the end.
+        # A "down" did not wait for all that has begun.
         parent = self.parent()
-        if parent is not None and processes.stands_still(parent):
-            processes.send(parent, signal.SIGCONT)
-            processes.wait([parent], _ORPHAN_TIMEOUT)
+        if parent is not None and not processes.listening(parent):
+            self.stop(self.deployment.conf.server.task_mercy)
 
     def _spawn(self) -> None:
         """Start its first process."""
         # It detaches itself once it has read its files and bound its sockets,
         # or ends with what is wrong.
+        # One that a crash has left may have the number of another process.
+        self._pidfile.unlink(missing_ok=True)
         result = self._control('-k', 'start')
         if result.returncode:
             raise errors.NotReady(
                 f'Apache did not start: {said(result)}.',
                 f'See {self.error_log}.',
             )
+        self._wait(lambda: self.parent() is not None, 'did not start')
+        parent = self.parent()
+        if parent is not None:
+            processes.remember(self._session, parent)
 
     def _wait(self, happened: Callable[[], bool], what: str) -> None:
         """Wait for something that Apache does.
@@ -303,8 +314,7 @@ class Apache(servers.Part):
     def stop(self, timeout: float) -> list[psutil.Process]:
         everything = [process for _, process in self.processes()]
         if timeout:
-            self.ask_to_end(timeout)
-            left = processes.wait(everything, timeout)
+            left = self.finish(everything, timeout)
         else:
             left = processes.kill(everything)
         if left:
@@ -314,14 +324,24 @@ class Apache(servers.Part):
                 'to finish.',
                 servers.STOP_ACTION,
             )
-        self._pidfile.unlink(missing_ok=True)
+        for file in (self._pidfile, self._session):
+            file.unlink(missing_ok=True)
         return everything
 
-    def ask_to_end(self, timeout: float) -> None:
-        """Take no new requests, finish those that have begun, end."""
+    def finish(
+        self, everything: list[psutil.Process], timeout: float
+    ) -> list[psutil.Process]:
+        """Take no new requests, finish those that have begun, end.
+
+        It may be asked for again.
+
+        :param timeout: seconds
+        :return: the processes that still have something to finish
+        """
         parent = self.parent()
         if parent is not None:
             processes.send(parent, signal.SIGWINCH)
+        return processes.wait(everything, timeout)
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
         owner = self.deployment.user.owner
@@ -329,7 +349,9 @@ class Apache(servers.Part):
             return []
         return [
             (self.role(process), process)
-            for process in processes.session(self._pidfile, owner.uid)
+            for process in processes.session(
+                self._session, owner.uid, self.places.run
+            )
         ]
 
     def role(self, process: psutil.Process) -> str:

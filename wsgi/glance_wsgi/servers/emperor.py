@@ -258,7 +258,7 @@ class Emperor(servers.Part):
     def _emperor_outdated(self, emperor: psutil.Process) -> bool:
         """Whether the Emperor must be started again for its own files."""
         changed = self._emperor_ini.stat().st_mtime
-        return bool(changed > emperor.create_time() + processes.CLOCK_SLACK)
+        return servers.began_before(emperor, changed)
 
     def _renew_certificates(self, applications: servers.Applications) -> bool:
         # A master reads them when it starts. The Emperor reloads it when its
@@ -397,14 +397,14 @@ class Emperor(servers.Part):
 
     def _ask_to_end(self, emperor: psutil.Process | None) -> None:
         if emperor is not None:
-            emperor.send_signal(signal.SIGTERM)
+            processes.send(emperor, signal.SIGTERM)
             return
         # Without an Emperor the vassals are ending already; the signal is
         # for one that is not.
         for name in self._vassal_names():
             vassal = self._process(name)
             if vassal is not None:
-                vassal.send_signal(signal.SIGINT)
+                processes.send(vassal, signal.SIGINT)
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
         found: dict[int, tuple[str, psutil.Process]] = {}

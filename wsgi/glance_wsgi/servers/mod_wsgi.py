@@ -123,7 +123,7 @@ class Daemons(apache.Apache):
     ) -> None:
         # The oldest one first, and no other before it has been replaced: the
         # rest serves. Being told twice does a process no harm.
-        old = sorted(old, key=processes.age, reverse=True)
+        old = sorted(old, key=lambda item: (item.create_time(), item.pid))
         if self._all_loaded(application):
             processes.send(old[0], signal.SIGTERM)
 
@@ -160,20 +160,23 @@ class Daemons(apache.Apache):
                 'an import, which a change of the vhost would cut off.',
                 'Try again, or stop and start: "glance-wsgi down" lets all '
                 'of them finish.',
+                'The new files are there, and not in use yet.',
             )
         super().load_files(applications)
 
-    def ask_to_end(self, timeout: float) -> None:
+    def finish(
+        self, everything: list[psutil.Process], timeout: float
+    ) -> list[psutil.Process]:
+        deadline = time.monotonic() + timeout
         parent = self.parent()
-        if parent is None:
-            return
-        # Apache closes its sockets, then waits for its children; for at least
-        # a second, in which it is made to stand still, so that it neither
-        # replaces nor kills the daemon processes while they finish.
-        processes.send(parent, signal.SIGWINCH)
-        processes.wait_until_deaf(parent)
-        processes.send(parent, signal.SIGSTOP)
-        try:
+        if parent is not None:
+            # Apache closes its sockets, then waits for its children; for at
+            # least a second, in which it is made to stand still, so that it
+            # neither replaces nor kills the daemon processes while they
+            # finish. It goes on only when they have.
+            processes.send(parent, signal.SIGWINCH)
+            processes.wait_until_deaf(parent)
+            processes.send(parent, signal.SIGSTOP)
             daemons = [
                 child
                 for child in processes.children(parent)
@@ -181,9 +184,13 @@ class Daemons(apache.Apache):
             ]
             for daemon in daemons:
                 processes.send(daemon, signal.SIGTERM)
-            processes.wait(daemons, timeout)
-        finally:
+            left = processes.wait(daemons, timeout)
+            if left:
+                return left
             processes.send(parent, signal.SIGCONT)
+        # Apache itself looks once a second.
+        moment = max(deadline - time.monotonic(), 3 * servers.MOMENT)
+        return processes.wait(everything, moment)
 
     def role(self, process: psutil.Process) -> str:
         title = processes.title(process)

@@ -247,6 +247,9 @@ class SystemApache(apache.Apache):
     def stop(self, timeout: float) -> list[psutil.Process]:
         return []  # it is not ours
 
+    def parent(self) -> psutil.Process | None:
+        return processes.from_pidfile(self._pidfile, 0)
+
     def processes(self) -> list[tuple[str, psutil.Process]]:
         parent = self.parent()
         if parent is None or not self.site.exists():
