@@ -5,7 +5,9 @@ that lead past the prefix, old TLS, a redirect that anybody can bend, logs
 with tokens in them, and log lines that a client can forge.
 """
 
+import contextlib
 import json
+import re
 import socket
 import ssl
 
@@ -125,6 +127,32 @@ def test_new_tls_has_forward_secrecy(encrypted, pair, version):
     assert name.startswith(('ECDHE-', 'TLS_'))
 
 
+def test_a_known_session_is_not_negotiated_again(encrypted, pair):
+    """Every request has a connection of its own, and a handshake."""
+    context = ssl.create_default_context(cafile=pair.certificate)
+    # Its sessions are there when the handshake is over.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    session, reused = None, []
+    for _ in range(2):
+        with (
+            socket.create_connection(
+                ('127.0.0.1', encrypted.port), 10
+            ) as plain,
+            context.wrap_socket(
+                plain, server_hostname='127.0.0.1', session=session
+            ) as secure,
+        ):
+            session = secure.session
+            reused.append(secure.session_reused)
+    assert reused == [False, True]
+    logs = [
+        file.read_text(errors='replace')
+        for file in (encrypted.state_dir / 'log').iterdir()
+    ]
+    # Apache's complaint that it has no place for sessions.
+    assert not any('AH01873' in log for log in logs)
+
+
 def test_browsers_are_told_to_come_encrypted(encrypted, pair):
     answer = requests.get(
         f'{encrypted.endpoint}/healthcheck',
@@ -146,6 +174,59 @@ def test_who_comes_unencrypted_is_sent_to_our_own_name(encrypted):
     assert answer.headers['Location'] == (
         f'{encrypted.endpoint}/v2/images?limit=1'
     )
+
+
+def said(port: int, context=None, *lines: bytes) -> bytes:
+    """The whole answer to a request that no library would send."""
+    request = b'\r\n'.join([*lines, b'Host: x', b'Connection: close', b'\r\n'])
+    answer = b''
+    with contextlib.ExitStack() as stack:
+        peer = stack.enter_context(
+            socket.create_connection(('127.0.0.1', port), 10)
+        )
+        if context:
+            peer = stack.enter_context(
+                context.wrap_socket(peer, server_hostname='127.0.0.1')
+            )
+        peer.sendall(request)
+        while piece := peer.recv(4096):
+            answer += piece
+    return answer
+
+
+@pytest.mark.parametrize(
+    'address',
+    [b'@evil.example.org/', b'1@evil.example.org/', b'.evil.example.org/'],
+)
+def test_an_address_that_is_no_path_is_sent_nowhere(encrypted, address):
+    answer = said(
+        encrypted.redirect_port, None, b'GET ' + address + b' HTTP/1.1'
+    )
+    assert answer.split()[1] == b'400'
+    assert b'\nlocation:' not in answer.lower()
+    assert b'evil' not in answer
+
+
+def test_a_large_header_is_no_reason_not_to_be_sent_on(encrypted):
+    answer = requests.get(
+        f'http://127.0.0.1:{encrypted.redirect_port}/image/v2/images',
+        headers={'X-Auth-Token': 'x' * 30000},
+        allow_redirects=False,
+        timeout=10,
+    )
+    assert answer.status_code == 308
+
+
+def test_who_is_sent_on_is_logged(encrypted):
+    requests.get(
+        f'http://127.0.0.1:{encrypted.redirect_port}/image/?mark=4',
+        allow_redirects=False,
+        timeout=10,
+    )
+    alone = toolkit.SERVER == 'uwsgi'
+    name = 'redirect.log' if alone else 'access.log'
+    log = encrypted.state_dir / 'log' / name
+    toolkit.until(lambda: 'mark=4' in log.read_text(), 'it is logged', 10)
 
 
 def test_a_new_certificate_is_used_after_a_reload(
@@ -217,18 +298,72 @@ def test_the_log_has_the_id_that_the_client_got(cloud, encrypted):
     )
 
 
+def test_a_request_beside_the_path_is_logged_with_its_address(encrypted, pair):
+    base = encrypted.endpoint.removesuffix('/image')
+    answer = requests.get(
+        f'{base}/beside?mark=3', verify=pair.certificate, timeout=10
+    )
+    assert answer.status_code == 404
+    found = []
+    toolkit.until(
+        lambda: (
+            found.extend(
+                row for row in rows(encrypted) if 'mark=3' in row['request']
+            )
+            or found
+        ),
+        'the request is logged',
+        10,
+    )
+    assert found[0]['request'] == 'GET /beside?mark=3 HTTP/1.1'
+    assert found[0]['status'] == 404
+
+
 def test_a_quote_in_an_address_breaks_no_line_of_the_log(encrypted, pair):
-    forged = b'GET /image/healthcheck?"x\\y HTTP/1.1'
     context = ssl.create_default_context(cafile=pair.certificate)
-    with (
-        socket.create_connection(('127.0.0.1', encrypted.port), 10) as plain,
-        context.wrap_socket(plain, server_hostname='127.0.0.1') as secure,
-    ):
-        secure.sendall(forged + b'\r\nHost: x\r\nConnection: close\r\n\r\n')
-        while secure.recv(4096):
-            pass
+    forged = b'GET /image/healthcheck?"x\\y HTTP/1.1'
+    said(encrypted.port, context, forged)
     # Each line that begins as an object is one.
     rows(encrypted)
+
+
+# To WSGI they are all one header, to Apache they are not.
+@pytest.mark.parametrize(
+    'names',
+    [
+        (b'X-Openstack-Request-Id',),
+        (b'X_Openstack_Request_Id',),
+        (b'x-openstack_request-ID',),
+        (b'X-Openstack-Request-Id', b'X_Openstack_Request_Id'),
+        (b'X_Openstack_Request_Id', b'X-Openstack-Request-Id'),
+    ],
+    ids=lambda names: b','.join(names).decode(),
+)
+def test_an_id_that_pretends_to_be_more_is_not_taken(
+    encrypted, cloud, pair, names
+):
+    context = ssl.create_default_context(cafile=pair.certificate)
+    values = (b'forged"\xff', b'good')
+    answer = said(
+        encrypted.port,
+        context,
+        b'GET /image/v2/images?limit=1 HTTP/1.1',
+        b'X-Auth-Token: ' + cloud.auth_token.encode(),
+        *(b'%s: %s' % item for item in zip(names, values, strict=False)),
+    )
+    assert answer.split()[1] == b'200'
+    (number,) = re.findall(
+        rb'^x-openstack-request-id: ([^\r]*)\r$', answer, re.I | re.M
+    )
+    assert re.fullmatch(rb'[A-Za-z0-9-]+', number)
+    assert b'forged' not in number
+    toolkit.until(
+        lambda: any(
+            row['request_id'] == number.decode() for row in rows(encrypted)
+        ),
+        'the request is logged with its id',
+        10,
+    )
 
 
 # --- the same without encryption, on IPv6 ---

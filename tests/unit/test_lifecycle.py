@@ -12,7 +12,8 @@ import pytest
 from glance_wsgi import imports
 from glance_wsgi import lifecycle
 
-FILE = '/v2/images/1/file'
+IMAGE = '/images/11111111-2222-3333-4444-555555555555'
+FILE = f'/v2{IMAGE}/file'
 
 
 @pytest.fixture
@@ -106,8 +107,14 @@ def test_a_request_whose_answer_cannot_be_closed_counts_no_longer(life, busy):
     assert caught.tb
 
 
-@pytest.mark.parametrize('path', [FILE, '/v2/images/1/stage'])
-def test_a_transfer_holds_the_lock_until_it_is_over(life, busy, path):
+# As Glance has them: with each version, or with none.
+@pytest.mark.parametrize('end', ['', '/'])
+@pytest.mark.parametrize('action', ['file', 'stage'])
+@pytest.mark.parametrize('version', ['/v2', '/v2.0', '/v2.9', '/v2.18', ''])
+def test_a_transfer_holds_the_lock_until_it_is_over(
+    life, busy, version, action, end
+):
+    path = f'{version}{IMAGE}/{action}{end}'
     body = call(life, lambda environ, start_response: [b''], path)
     assert is_busy(busy)
     body.close()
@@ -121,9 +128,11 @@ def test_a_transfer_holds_the_lock_until_it_is_over(life, busy, path):
         '/healthcheck',
         '/v2/images',
         '/v2/images/file',
-        '/v2/images/1',
-        '/v2/images/1/members/file',
-        '/v2/images/1/file/x',
+        f'/v2{IMAGE}',
+        f'/v2{IMAGE}/import',
+        f'/v2{IMAGE}/members/file',
+        f'/v2{IMAGE}/file/x',
+        f'/v2{IMAGE}/file//',
     ],
 )
 def test_anything_short_does_not_hold_the_lock(life, busy, path):

@@ -327,6 +327,35 @@ def test_no_secret_can_be_in_uwsgis_log():
         assert not re.search('^stats', text, re.MULTILINE)
 
 
+@pytest.mark.parametrize('form', ['combined', 'json', 'none'])
+def test_a_forged_id_is_taken_away_and_what_is_beside_the_path_refused_last(
+    form,
+):
+    """A route that answers keeps those behind it from what they log."""
+    text = render.render(
+        'uwsgi-app.ini.j2',
+        {**variables('uwsgi-app.ini.j2'), 'access_log': form},
+    )
+    routes = re.findall('^route.*', text, re.MULTILINE)
+    wanted = 'addvar:HTTP_X_OPENSTACK_REQUEST_ID='
+    assert [route for route in routes if route.endswith(wanted)]
+    assert [route for route in routes if 'break:' in route] == routes[-1:]
+
+
+def test_a_redirect_has_the_limits_and_the_log_of_the_site():
+    name = 'apache-redirect.conf.j2'
+    text = render.render(name, variables(name))
+    for directive in ('LimitRequestFieldSize', 'CustomLog', 'ErrorLog'):
+        assert re.search(f'^ *{directive} ', text, re.MULTILINE)
+
+
+@pytest.mark.parametrize('modules', [['env'], ['env', 'ssl']])
+def test_tls_sessions_have_a_place_where_there_is_tls(modules):
+    name = 'apache.conf.j2'
+    text = render.render(name, {**variables(name), 'modules': modules})
+    assert ('SSLSessionCache ' in text) == ('ssl' in modules)
+
+
 def test_a_line_of_the_json_log_is_an_object():
     text = ini('uwsgi-app.ini.j2', access_log='json')['uwsgi']
     line = re.sub(r'%\((status|rsize|msecs)\)', '1', text['log-format'])

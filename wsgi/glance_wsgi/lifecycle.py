@@ -11,10 +11,11 @@ https://modwsgi.readthedocs.io/en/develop/user-guides/registering-cleanup-code.h
 import contextlib
 import fcntl
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from glance_wsgi.data import paths
 
 BUSY = 'GLANCE_WSGI_BUSY_FILE'
 """The variable of the environment that names the file to be locked."""
@@ -22,8 +23,6 @@ BUSY = 'GLANCE_WSGI_BUSY_FILE'
 SETTLING = 0.5
 """Seconds without a request after which none is on its way: a request that
 was accepted in the last moment comes to Python a little later."""
-
-_TRANSFER = re.compile(r'/v2/images/[^/]+/(file|stage)$')
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -49,7 +48,8 @@ class Lifecycle:
         ) -> Iterable[bytes]:
             end = contextlib.ExitStack()
             end.enter_context(self._request())
-            if _TRANSFER.search(environ.get('PATH_INFO', '')):
+            found = paths.find(environ.get('PATH_INFO', ''))
+            if found and found[1] in paths.TRANSFERS:
                 end.enter_context(self.long())
             try:
                 return _Body(application(environ, start_response), end)

@@ -13,7 +13,6 @@ uploaded again, when
 import contextlib
 import logging
 import pathlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from oslo_config import cfg
 
 from glance_wsgi.data import halves
 from glance_wsgi.data import journal
+from glance_wsgi.data import paths
 
 LOG = logging.getLogger(__name__)
 
@@ -35,9 +35,6 @@ may be faster."""
 THREAD = 'settle-uploads'
 """The name of the thread that settles what earlier processes have left."""
 
-# Whatever is before: Glance answers to /v2 and /v2.9, and by an Accept header
-# without either.
-_PATHS = re.compile(rf'/images/({journal.UUID})/(file|stage|import)/?\Z')
 _METHODS = {'file': 'PUT', 'stage': 'PUT', 'import': 'POST'}
 
 Application = Callable[..., Iterable[bytes]]
@@ -82,13 +79,13 @@ class Uploads:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        found = _PATHS.search(environ.get('PATH_INFO', ''))
-        if not found or environ['REQUEST_METHOD'] != _METHODS[found[2]]:
+        image_id, action = paths.find(environ.get('PATH_INFO', '')) or ('', '')
+        if environ['REQUEST_METHOD'] != _METHODS.get(action):
             return self.application(environ, start_response)
-        if found[2] == 'import':
-            self.settle(found[1], patience=PATIENCE)
+        if action == 'import':
+            self.settle(image_id, patience=PATIENCE)
             return self.application(environ, start_response)
-        return self._receive(found[1], environ, start_response)
+        return self._receive(image_id, environ, start_response)
 
     def _receive(
         self,

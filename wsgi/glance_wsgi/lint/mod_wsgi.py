@@ -157,8 +157,9 @@ RULES = (
         Severity.WARNING,
         _below('shutdown-timeout', MERCY, '5'),
         'shutdown-timeout is {value} s.',
-        '"apachectl graceful" ends the daemon processes after that time, and '
-        f'cuts the transfers and imports in them ({_DAEMON}).',
+        'A daemon process that is told to end, by a signal to itself, is '
+        'ended after that time, with what it still does; "apachectl graceful" '
+        f'kills it after 3 s, whatever is set ({_DAEMON}).',
         'Write shutdown-timeout=3600, more than the longest import.',
     ),
     rule(
