@@ -54,7 +54,7 @@ def deployed(workspace):
 def fresh(workspace, request):
     """A place for a deployment that a test may break; not up yet."""
     name = ''.join(c for c in request.node.name if c.isalnum() or c == '_')
-    deployment = toolkit.Deployed(workspace / name[:60])
+    deployment = toolkit.Deployed(workspace / name[:30])
     yield deployment
     deployment.purge()
     shutil.rmtree(deployment.state_dir, ignore_errors=True)

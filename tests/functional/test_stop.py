@@ -97,9 +97,7 @@ def test_what_does_not_finish_in_time_can_be_killed(breakable):
 
 
 @pytest.mark.parametrize('flaw', ['a key of another', 'no key any more'])
-def test_a_certificate_that_cannot_be_used_is_refused_by_a_reload(
-    fresh, workspace, flaw
-):
+def test_a_reload_refuses_a_bad_certificate(fresh, workspace, flaw):
     pair = certificates.make(workspace, 'good')
     other = certificates.make(workspace, 'other')
     fresh.up(

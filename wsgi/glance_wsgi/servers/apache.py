@@ -360,11 +360,24 @@ class Apache(servers.Part):
         return 'apache' if process == parent else 'apache child'
 
 
-def check_locations(deployed: deployment.Deployment) -> None:
-    """Refuse two applications in the same place.
+LONGEST_SOCKET = 107
+"""Bytes that the path of a unix socket may have: unix(7)."""
 
-    :raises errors.BadAddress: there are
+
+def check_locations(deployed: deployment.Deployment) -> None:
+    """Refuse two applications in the same place, and sockets nobody can bind.
+
+    :raises errors.BadAddress: two are in one place
+    :raises errors.StateNotReachable: the paths of the sockets are too long
     """
+    # The longest name that mod_wsgi gives to one; ours are shorter.
+    socket = deployed.places.run / 'mod_wsgi.4194304.99.9.sock'
+    if len(bytes(socket)) > LONGEST_SOCKET:
+        raise errors.StateNotReachable(
+            f'The path {socket} is too long for a unix socket.',
+            f'Choose a directory whose path has {LONGEST_SOCKET - 31} bytes '
+            'or less.',
+        )
     places = apps.locations(deployed)
     if len(set(places)) < len(places):
         listen, path = places[0]
