@@ -89,9 +89,6 @@ def test_a_difference_is_shown_and_nothing_written(run, tmp_path):
     assert '+threads = 5\n' in said.out
 
 
-@pytest.mark.xfail(
-    strict=True, reason='passwords are made where no directory is'
-)
 def test_without_a_deployment_it_prints_what_it_would_be(capsys, tmp_path):
     command = ['render', '--state-dir', str(tmp_path / 'none')]
     code = main.main(command)

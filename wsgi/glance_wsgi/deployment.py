@@ -34,7 +34,7 @@ CIPHERS = ':'.join(
     ]
 )
 
-_SECRETS = ('admin_password', 'glance_password')
+SECRETS = ('admin_password', 'glance_password')
 
 
 def default_state_dir() -> pathlib.Path:
@@ -293,7 +293,7 @@ class Deployment:
     @cached_property
     def passwords(self) -> dict[str, str]:
         """The passwords of this deployment's accounts."""
-        return self.state.load_secrets(_SECRETS)
+        return self.state.load_secrets(SECRETS)
 
     @property
     def python(self) -> pathlib.Path:

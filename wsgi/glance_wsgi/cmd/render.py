@@ -10,6 +10,7 @@ from glance_wsgi import errors
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi.cmd import base
+from glance_wsgi.deployment import SECRETS
 from glance_wsgi.render import File
 
 
@@ -55,6 +56,10 @@ class Render(base.Verb):
         if deployment.user.owner is None:
             # They are only told to whom their files will belong.
             deployment.user = deployment.user.stand_in()
+        if not deployment.state.secrets.exists():
+            # None is printed, and none is made for the digest of files that
+            # are yet to be written.
+            deployment.passwords = dict.fromkeys(SECRETS, '')
         server = servers.load(deployment)
         server.check()
         wanted = applications.of(deployment)
