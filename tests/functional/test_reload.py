@@ -140,7 +140,7 @@ def test_settings_that_cannot_be_loaded_are_refused_and_nothing_changes(
     own = loaded.state_dir / 'etc' / 'glance-api.local.conf'
     good = own.read_text()
     try:
-        own.write_text(good + '[DEFAULT]\nenabled_backends = fast:nonsense\n')
+        own.write_text(good + '[paste_deploy]\nflavor = nonsense\n')
         with load.clients(cloud, 2) as clients:
             result = loaded('reload', check=False)
     finally:

@@ -33,7 +33,7 @@ SOMAXCONN = pathlib.Path('/proc/sys/net/core/somaxconn')
 LISTEN_QUEUE = 1024
 
 # What uWSGI logs when a worker could not load the application.
-_NO_APPLICATION = 'no app loaded. GAME OVER'
+_NO_APPLICATION = 'failed loading app in worker'
 
 REDIRECT = 'redirect'
 """The vassal that leads people to HTTPS."""
