@@ -3,7 +3,7 @@
 # environments; arguments go to pytest. For instance:
 #
 #   tools/test.sh                               all that takes no 20 minutes
-#   tools/test.sh long                          the rest, which the CI runs too
+#   tools/test.sh long                          the rest
 #   tools/test.sh unit linters
 #   tools/test.sh functional -- -k chunked
 #   tools/test.sh py312-smoke-glance33
@@ -69,7 +69,7 @@ long() {
         echo "servers-$server" "load-$server"
     done
     echo servers-modwsgi-pypi
-    echo db db-glance30
+    echo db db-glance30 systemd
 }
 
 environments=()
