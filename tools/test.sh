@@ -79,7 +79,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 
 profiles=(test)
-[[ " ${environments[*]} " != *" systemd "* ]] || profiles+=(systemd)
+[[ " ${environments[*]} " != *" "@(systemd|long)" "* ]] || profiles+=(systemd)
 "$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place
 choose_python
