@@ -262,7 +262,7 @@ def test_files_that_were_deleted_are_written_again(breakable):
         'clouds.yaml',
         'etc/glance-wsgi.conf',
         'etc/glance/glance-api.conf',
-        'etc/glance/glance-wsgi-paste.ini',
+        'etc/wsgi/glance-api.wsgi',
         'etc/keystone/keystone.conf',
         'etc/uwsgi-emperor.ini',
         'etc/vassals/keystone.ini',

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -138,3 +140,24 @@ def test_readers_may_go_on_while_somebody_writes(file):
 
 def test_other_databases_need_no_preparation():
     db.prepare_sqlite(URL)
+
+
+def test_what_a_killed_writer_has_left_is_rolled_back(tmp_path):
+    file = tmp_path / 'hot.sqlite'
+    script = f"""if True:
+        import os, sqlite3
+        connection = sqlite3.connect({str(file)!r}, isolation_level=None)
+        connection.execute('CREATE TABLE t (x)')
+        connection.execute('PRAGMA cache_size = 1')
+        connection.execute('BEGIN')
+        for number in range(5000):
+            connection.execute('INSERT INTO t VALUES (?)', ('x' * 100,))
+        os._exit(9)
+    """
+    subprocess.run([sys.executable, '-c', script])
+    journal = tmp_path / 'hot.sqlite-journal'
+    assert journal.exists()
+    db.roll_back(file)
+    assert not journal.exists()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute('SELECT count(*) FROM t').fetchone() == (0,)

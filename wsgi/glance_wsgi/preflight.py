@@ -366,6 +366,8 @@ def check_database(deployment: Deployment) -> None:
             'Make it for the user who runs the services, or give another '
             'file in --database.',
         )
+    if file and not chosen:
+        db.roll_back(file)
     found = db.current_revisions(deployment.database)
     if found and not known_current(deployment, found):
         plan.make(db.parse(deployment.database))

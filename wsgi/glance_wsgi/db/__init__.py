@@ -68,6 +68,21 @@ def current_revisions(url: str) -> tuple[str, ...]:
     return readonly.ask(parse(url), readonly.current_heads)
 
 
+def roll_back(file: pathlib.Path) -> None:
+    """Undo what a process that was killed had begun to write.
+
+    SQLite does it when the file is next opened for writing; whoever may only
+    read can't, and can't read either. Does nothing where no journal is left.
+    https://www.sqlite.org/lockingv3.html#hot_journals
+    """
+    if pathlib.Path(f'{file}-journal').exists():
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(file)) as connection,
+        ):
+            connection.execute('SELECT count(*) FROM sqlite_master')
+
+
 def prepare_sqlite(url: str) -> None:
     """Let readers of an SQLite file go on while somebody writes.
 
