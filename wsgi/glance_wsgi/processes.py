@@ -202,14 +202,6 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def stands_still(process: psutil.Process) -> bool:
-    """Whether somebody has stopped it by SIGSTOP."""
-    try:
-        return bool(process.status() == psutil.STATUS_STOPPED)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def wait(
     processes: list[psutil.Process], timeout: float
 ) -> list[psutil.Process]:

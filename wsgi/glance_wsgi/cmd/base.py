@@ -122,7 +122,15 @@ class Verb(command.Command):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Make a flag of each option that is declared in `glance_wsgi.conf`."""
+    """Make a flag of each option that is declared in `glance_wsgi.conf`.
+
+    And one for a file that has some of them.
+    """
+    parser.add_argument(
+        '--config-file',
+        metavar='FILE',
+        help='Read options from this file. Flags of the same name win.',
+    )
     for group, opts in conf.list_opts():
         section = parser.add_argument_group(f'[{group}]')
         for opt in opts:

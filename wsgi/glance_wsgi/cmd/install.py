@@ -30,11 +30,6 @@ class Install(base.Verb):
             action='store_true',
             help='Show how each file would change, and write nothing.',
         )
-        parser.add_argument(
-            '--config-file',
-            metavar='FILE',
-            help='Read options from this file. Flags of the same name win.',
-        )
         base.add_options(parser)
         return parser
 

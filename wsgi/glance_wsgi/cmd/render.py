@@ -38,11 +38,6 @@ class Render(base.Verb):
             help='Show how the files differ from those that are there, in '
             '--output or in the deployment, instead of the files themselves.',
         )
-        parser.add_argument(
-            '--config-file',
-            metavar='FILE',
-            help='Read options from this file. Flags of the same name win.',
-        )
         base.add_options(parser)
         return parser
 

@@ -21,11 +21,6 @@ class Up(base.Verb):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with every option of a deployment."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            '--config-file',
-            metavar='FILE',
-            help='Read options from this file. Flags of the same name win.',
-        )
         base.add_options(parser)
         return parser
 
