@@ -144,19 +144,20 @@ def test_a_client_that_waits_for_100_continue_gets_it(cloud, image, framing):
 
 
 @images.framings
-def test_an_expectation_without_a_valid_token_is_refused_without_the_body(
+def test_an_expectation_without_a_valid_token_is_refused(
     cloud, image, framing
 ):
-    headers, _ = rawhttp.framed(images.random_bytes(MIB), framing)
+    headers, sent = rawhttp.framed(images.random_bytes(MIB), framing)
     headers |= {'Expect': '100-continue', 'X-Auth-Token': 'none'}
     with contextlib.closing(
         rawhttp.Client.upload(cloud, image, headers)
     ) as client:
         answer = client.head()
         if toolkit.SERVER == 'mod_wsgi':
-            # Apache hands the body to a daemon process before anybody has
-            # looked at the token.
+            # Apache asks for the body before anybody has looked at the token;
+            # the other servers refuse the request without it.
             assert answer == 'HTTP/1.1 100 Continue'
+            client.send(sent)
             answer = client.head()
         assert answer.startswith('HTTP/1.1 401 ')
     assert cloud.image.get_image(image.id).status == 'queued'
