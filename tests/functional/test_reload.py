@@ -11,6 +11,7 @@ import os
 import time
 
 import images
+import kills
 import load
 import psutil
 import pytest
@@ -60,35 +61,76 @@ def big(cloud):
     cloud.image.delete_image(image)
 
 
-@contextlib.contextmanager
-def in_flight(cloud, big):
+class Flight:
     """A download of 1 GiB, a chunked upload and an import, all begun.
 
-    They have to end well when the block has.
+    About 15 seconds each.
     """
-    image, digest = big
-    body = images.random_bytes(64 * MIB)
-    uploaded, imported = images.create(cloud), images.create(cloud)
-    # About 15 seconds each.
-    download = load.Download(cloud, image, rate=64 * MIB)
-    upload = load.Upload(cloud, uploaded, body, rate=4 * MIB)
-    with load.SlowWeb(body, rate=4 * MIB) as web:
-        download.start()
-        upload.start()
-        cloud.image.import_image(imported, method='web-download', uri=web.url)
-        assert download.begun.wait(30)
-        assert upload.begun.wait(30)
-        images.wait_for(cloud, imported, 'importing')
-        yield
-        upload.join()
-        download.join()
-        assert (download.error, upload.error) == (None, None)
-        assert download.digest.hexdigest() == digest
-        images.assert_holds(cloud, uploaded, body)
-        images.wait_for(cloud, imported, 'active')
-        images.assert_holds(cloud, imported, body)
-    cloud.image.delete_image(uploaded)
-    cloud.image.delete_image(imported)
+
+    def __init__(self, cloud, big) -> None:
+        self.cloud = cloud
+        image, self.digest = big
+        self.body = images.random_bytes(64 * MIB)
+        self.uploaded, self.imported = (
+            images.create(cloud),
+            images.create(cloud),
+        )
+        self.download = load.Download(cloud, image, rate=64 * MIB)
+        self.upload = load.Upload(
+            cloud, self.uploaded, self.body, rate=4 * MIB
+        )
+
+    def begin(self, url: str) -> None:
+        self.download.start()
+        self.upload.start()
+        self.cloud.image.import_image(
+            self.imported, method='web-download', uri=url
+        )
+        assert self.download.begun.wait(30)
+        assert self.upload.begun.wait(30)
+        images.wait_for(self.cloud, self.imported, 'importing')
+
+    def land(self) -> None:
+        """Wait for both ends of the transfers, whatever becomes of them."""
+        self.upload.join()
+        self.download.join()
+
+    def assert_complete(self) -> None:
+        self.land()
+        assert (self.download.error, self.upload.error) == (None, None)
+        assert self.download.digest.hexdigest() == self.digest
+        images.assert_holds(self.cloud, self.uploaded, self.body)
+        images.wait_for(self.cloud, self.imported, 'active')
+        images.assert_holds(self.cloud, self.imported, self.body)
+
+    def assert_whole_or_nothing(self, deployed) -> None:
+        """What a worker's end has cut is told to its client, and is gone."""
+        self.land()
+        if self.download.error is None:
+            assert self.download.digest.hexdigest() == self.digest
+        if self.upload.error is None:
+            images.assert_holds(self.cloud, self.uploaded, self.body)
+        else:
+            kills.assert_mended(deployed, self.cloud, self.uploaded)
+        if self.cloud.image.get_image(self.imported.id).status == 'active':
+            images.assert_holds(self.cloud, self.imported, self.body)
+        else:
+            left = images.files_of(deployed, self.imported)
+            assert {file.parent.name for file in left} <= {'staging'}
+
+
+@contextlib.contextmanager
+def in_flight(cloud, big):
+    """Transfers that go on while the block does."""
+    flight = Flight(cloud, big)
+    with load.SlowWeb(flight.body, rate=4 * MIB) as web:
+        flight.begin(web.url)
+        try:
+            yield flight
+        finally:
+            flight.land()
+    cloud.image.delete_image(flight.uploaded)
+    cloud.image.delete_image(flight.imported)
 
 
 def workers(deployment) -> set[psutil.Process]:
@@ -100,21 +142,26 @@ def test_five_reloads_under_load_lose_nothing(loaded, cloud, big):
     with load.clients(cloud, CLIENTS) as clients:
         for _ in range(RELOADS):
             before = workers(loaded)
-            with in_flight(cloud, big):
+            with in_flight(cloud, big) as flight:
                 loaded('reload')
                 assert workers(loaded).isdisjoint(before)
                 assert loaded.status()['serving']
+                flight.assert_complete()
     assert not load.failures(clients)
     assert all(client.answers >= 4 * RELOADS for client in clients)
 
 
 def test_new_settings_are_taken_under_load(loaded, cloud, big):
-    with load.clients(cloud, CLIENTS) as clients, in_flight(cloud, big):
+    with (
+        load.clients(cloud, CLIENTS) as clients,
+        in_flight(cloud, big) as flight,
+    ):
         loaded.write_own_settings(
             toolkit.LOCAL_SETTINGS + '[DEFAULT]\nimage_tag_quota = 3\n'
         )
         said = loaded('reload').stdout
         assert 'configuration changed' in said
+        flight.assert_complete()
     assert not load.failures(clients)
     image = images.create(cloud)
     url = f'/images/{image.id}'
@@ -156,9 +203,12 @@ def test_settings_that_cannot_be_loaded_are_refused_and_nothing_changes(
     assert after == before
 
 
-def test_a_killed_worker_fails_only_what_it_was_doing(loaded, cloud):
+def test_a_killed_worker_fails_only_what_it_was_doing(loaded, cloud, big):
     for victim in workers(loaded):
-        with load.clients(cloud, CLIENTS) as clients:
+        with (
+            load.clients(cloud, CLIENTS) as clients,
+            in_flight(cloud, big) as flight,
+        ):
             time_of_some_answers(clients)
             victim.kill()
             killed = time.time()
@@ -170,6 +220,7 @@ def test_a_killed_worker_fails_only_what_it_was_doing(loaded, cloud):
                 'another worker serves in its place',
             )
             time_of_some_answers(clients)
+            flight.assert_whole_or_nothing(loaded)
         later = [f for f in load.failures(clients) if f.began > killed]
         assert not later
 

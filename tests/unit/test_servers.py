@@ -15,6 +15,7 @@ from glance_wsgi import errors
 from glance_wsgi import processes
 from glance_wsgi import servers
 from glance_wsgi.servers import mod_wsgi
+from glance_wsgi.servers import system
 
 SLEEP = [sys.executable, '-c', 'import time; time.sleep(60)']
 
@@ -174,6 +175,35 @@ def test_looking_for_a_quiet_moment_does_not_keep_the_lock(application):
     assert mod_wsgi._wait_for_quiet((application,), 0)
     with application.busy.open() as handle:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize('what', ['load_files', 'reread'])
+def test_apache_does_not_read_its_files_while_a_transfer_runs(
+    application, monkeypatch, what
+):
+    deployed = types.SimpleNamespace(
+        conf=types.SimpleNamespace(server=types.SimpleNamespace(task_mercy=0)),
+    )
+    apache = object.__new__(mod_wsgi.SystemDaemons)
+    apache.deployment = deployed
+    told = []
+    monkeypatch.setattr(mod_wsgi.apps, 'of', lambda deployed: (application,))
+    for parent in (system.SystemApache, mod_wsgi.apache.Apache):
+        for method in ('load_files', 'reread'):
+            if method in vars(parent):
+                monkeypatch.setattr(
+                    parent, method, lambda *words: told.append(words)
+                )
+    monkeypatch.setattr(system.SystemApache, 'service', 'apache2.service')
+    read = {
+        'load_files': lambda: apache.load_files((application,)),
+        'reread': apache.reread,
+    }[what]
+    with locked(application.busy), pytest.raises(errors.NotStopped):
+        read()
+    assert not told
+    read()
+    assert len(told) == 1
 
 
 @pytest.fixture

@@ -152,17 +152,31 @@ class Daemons(apache.Apache):
         return programs.complaint(text) if _NOT_LOADED in text else None
 
     def load_files(self, applications: servers.Applications) -> None:
-        # See the module: what takes longer than three seconds would be cut.
+        self.wait_for_quiet(
+            applications,
+            'Try again, or stop and start: "glance-wsgi down" lets all of '
+            'them finish.',
+            'The new files are there, and not in use yet.',
+        )
+        super().load_files(applications)
+
+    def wait_for_quiet(
+        self, applications: servers.Applications, action: str, outcome: str
+    ) -> None:
+        """Wait for a moment in which Apache can read its files again.
+
+        See the module: what takes longer than three seconds would be cut.
+
+        :raises errors.NotStopped: there is none within the mercy
+        """
         timeout = self.deployment.conf.server.task_mercy
         if not _wait_for_quiet(applications, timeout):
             raise errors.NotStopped(
                 f'In {timeout} s there was no moment without a transfer or '
                 'an import, which a change of the vhost would cut off.',
-                'Try again, or stop and start: "glance-wsgi down" lets all '
-                'of them finish.',
-                'The new files are there, and not in use yet.',
+                action,
+                outcome,
             )
-        super().load_files(applications)
 
     def finish(
         self, everything: list[psutil.Process], timeout: float
@@ -215,8 +229,12 @@ class SystemDaemons(system.SystemApache, Daemons):
             )
 
     def reread(self) -> None:
-        timeout = self.deployment.conf.server.task_mercy
-        _wait_for_quiet(apps.of(self.deployment), timeout)
+        self.wait_for_quiet(
+            apps.of(self.deployment),
+            f'Reload {self.service} when nothing runs, or when it may be cut.',
+            'The files are as they were before; Apache goes on with those '
+            'that it has read.',
+        )
         super().reread()
 
 
