@@ -68,7 +68,7 @@ long() {
     for server in uwsgi apache modwsgi; do
         echo "servers-$server" "load-$server"
     done
-    echo servers-modwsgi-pypi
+    echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
     echo db db-glance30 systemd
 }
 

@@ -67,11 +67,13 @@ install_package() {
     build=$(mktemp -d)
     trap 'rm -rf "$build"' EXIT
     build_package "$build"
-    install "$venv/bin/python" "$series" "$build"/*.whl
+    local wheel
+    wheel=$(echo "$build"/*.whl)
+    # With what "glance-wsgi smoke" needs.
+    install "$venv/bin/python" "$series" "${wheel}[smoke]"
     # pip takes a wheel for installed when its version is: ours changes with
     # each commit only.
-    "$venv/bin/python" -m pip install --no-deps --force-reinstall \
-        "$build"/*.whl
+    "$venv/bin/python" -m pip install --no-deps --force-reinstall "$wheel"
 }
 
 lock up

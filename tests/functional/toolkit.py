@@ -21,9 +21,13 @@ SERVER = 'uwsgi'
 
 BIN = pathlib.Path(sys.prefix, 'bin')
 
+METHODS = 'glance-direct,web-download,copy-image,glance-download'
+
 # Test servers are on ports of loopback, which web-download and locations
 # refuse unless they are told that those are fine.
-LOCAL_SETTINGS = """
+LOCAL_SETTINGS = f"""
+[DEFAULT]
+enabled_import_methods = [{METHODS}]
 [import_filtering_opts]
 allowed_hosts = [127.0.0.1]
 allowed_ports = []

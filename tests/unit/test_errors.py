@@ -18,6 +18,7 @@ OWN = {
     Exit.USAGE,
     Exit.CHECK_WARNINGS,
     Exit.CHECK_ERRORS,
+    Exit.SMOKE_FAILED,
     Exit.EXPAND_PENDING,
     Exit.MIGRATE_PENDING,
     Exit.CONTRACT_PENDING,

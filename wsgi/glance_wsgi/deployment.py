@@ -20,6 +20,7 @@ from glance_wsgi import state
 
 EMBEDDED = 'embedded'
 CLOUD = 'glance-wsgi'
+MEMBER_CLOUD = f'{CLOUD}-member'
 
 # Mozilla's "intermediate" recommendation for TLS 1.2, version 5.7; those of
 # TLS 1.3 are all good. https://wiki.mozilla.org/Security/Server_Side_TLS
@@ -34,7 +35,7 @@ CIPHERS = ':'.join(
     ]
 )
 
-SECRETS = ('admin_password', 'glance_password')
+SECRETS = ('admin_password', 'glance_password', 'member_password')
 
 
 def default_state_dir() -> pathlib.Path:

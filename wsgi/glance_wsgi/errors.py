@@ -53,6 +53,13 @@ class Exit(enum.IntEnum):
     MIGRATION_FAILED = 39
     KEYSTONE_UNREACHABLE = 40
     KEYSTONE_REFUSED = 41
+    CLOUD_UNKNOWN = 42
+    CERTIFICATE_UNTRUSTED = 43
+    IMAGES_MISSING = 44
+    IMAGES_UNREACHABLE = 45
+    IMAGES_FOREIGN = 46
+    SMOKE_FAILED = 47
+    SMOKE_NOT_RUN = 48
     STEP_FAILED = 50
     NOT_READY = 51
     NOT_STOPPED = 52
@@ -276,6 +283,42 @@ class KeystoneRefused(GlanceWSGIError):
     """Keystone refuses the credentials, or there are none."""
 
     code = Exit.KEYSTONE_REFUSED
+
+
+class CloudUnknown(GlanceWSGIError):
+    """There is no such entry in clouds.yaml, or it is of no use here."""
+
+    code = Exit.CLOUD_UNKNOWN
+
+
+class CertificateUntrusted(GlanceWSGIError):
+    """A server's certificate does not verify."""
+
+    code = Exit.CERTIFICATE_UNTRUSTED
+
+
+class ImagesMissing(GlanceWSGIError):
+    """Keystone's catalogue has no Images API."""
+
+    code = Exit.IMAGES_MISSING
+
+
+class ImagesUnreachable(GlanceWSGIError):
+    """Nothing answers where the catalogue has the Images API."""
+
+    code = Exit.IMAGES_UNREACHABLE
+
+
+class ImagesForeign(GlanceWSGIError):
+    """What answers there is no Images v2 API."""
+
+    code = Exit.IMAGES_FOREIGN
+
+
+class SmokeNotRun(GlanceWSGIError):
+    """The smoke tests can't be run, or there are none of that name."""
+
+    code = Exit.SMOKE_NOT_RUN
 
 
 class StepFailed(GlanceWSGIError):

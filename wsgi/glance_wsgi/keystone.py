@@ -16,10 +16,13 @@ from keystoneauth1.identity import v3
 from glance_wsgi import errors
 from glance_wsgi import programs
 from glance_wsgi.deployment import CLOUD
+from glance_wsgi.deployment import MEMBER_CLOUD
 from glance_wsgi.deployment import Deployment
 
 SERVICE = 'image'
 SERVICE_PROJECT = 'service'
+MEMBER = 'demo'
+"""A user and a project that may use images, and administer nothing."""
 DOMAIN = 'default'
 INTERFACES = ('public', 'internal')
 TIMEOUT = 20  # seconds for one answer of Keystone
@@ -114,17 +117,34 @@ def account(deployment: Deployment) -> dict[str, str]:
     }
 
 
+def member(deployment: Deployment) -> dict[str, str]:
+    """The account of somebody who is no administrator.
+
+    In an embedded Keystone only: in another one it is not ours to make.
+    """
+    return {
+        **account(deployment),
+        'username': MEMBER,
+        'password': deployment.passwords['member_password'],
+        'project_name': MEMBER,
+    }
+
+
 def clouds(deployment: Deployment) -> dict[str, Any]:
     """The contents of clouds.yaml."""
+    accounts = {CLOUD: account(deployment)}
+    if deployment.embedded_keystone:
+        accounts[MEMBER_CLOUD] = member(deployment)
     return {
         'clouds': {
-            CLOUD: {
-                'auth': account(deployment),
+            name: {
+                'auth': auth,
                 'region_name': deployment.conf.deployment.region,
                 'identity_api_version': 3,
                 'image_api_version': 2,
                 **certificates(deployment),
             }
+            for name, auth in accounts.items()
         }
     }
 
@@ -136,22 +156,20 @@ def certificates(deployment: Deployment) -> dict[str, str]:
 
 
 def is_registered(deployment: Deployment) -> bool:
-    """Whether Glance's user can log in and the catalogue names our endpoint.
+    """Whether everybody can log in and the catalogue names our endpoint.
 
     :raises errors.KeystoneUnreachable: Keystone does not answer
     """
-    auth = v3.Password(
-        auth_url=deployment.keystone_url,
-        username=service_user(deployment),
-        password=deployment.passwords['glance_password'],
-        user_domain_id=DOMAIN,
-        project_name=SERVICE_PROJECT,
-        project_domain_id=DOMAIN,
-    )
+    service = {
+        **account(deployment),
+        'username': service_user(deployment),
+        'password': deployment.passwords['glance_password'],
+        'project_name': SERVICE_PROJECT,
+    }
     try:
-        catalog = auth.get_access(
-            session.Session(timeout=TIMEOUT, verify=deployment.verify)
-        ).service_catalog
+        catalog = _log_in(deployment, service).service_catalog
+        if deployment.embedded_keystone:
+            _log_in(deployment, member(deployment))
     except (exceptions.Unauthorized, exceptions.NotFound):
         return False
     except exceptions.ClientException as error:
@@ -169,17 +187,29 @@ def is_registered(deployment: Deployment) -> bool:
     )
 
 
+def _log_in(deployment: Deployment, auth: dict[str, str]) -> Any:
+    return v3.Password(**auth).get_access(
+        session.Session(timeout=TIMEOUT, verify=deployment.verify)
+    )
+
+
 def register(deployment: Deployment) -> None:
-    """Make Glance's user, service and endpoints, as an administrator.
+    """Make users, service and endpoints, as an administrator.
 
     :raises errors.KeystoneRefused: the administrator is not accepted
     """
     with _explained(deployment):
         identity = _administrator(deployment)
-        project = identity.find_project(
-            SERVICE_PROJECT, domain_id=DOMAIN
-        ) or identity.create_project(name=SERVICE_PROJECT, domain_id=DOMAIN)
-        _register_user(deployment, identity, project)
+        _register_user(
+            identity,
+            service_user(deployment),
+            deployment.passwords['glance_password'],
+            SERVICE_PROJECT,
+            ('service', 'member'),
+        )
+        if deployment.embedded_keystone:
+            password = deployment.passwords['member_password']
+            _register_user(identity, MEMBER, password, MEMBER, ('member',))
         services = list(identity.services(type=SERVICE))
         service = (
             services[0]
@@ -290,10 +320,15 @@ def _check_same(deployment: Deployment, auth_url: str | None) -> None:
 
 
 def _register_user(
-    deployment: Deployment, identity: Any, project: Any
+    identity: Any,
+    name: str,
+    password: str,
+    project_name: str,
+    roles: tuple[str, ...],
 ) -> None:
-    password = deployment.passwords['glance_password']
-    name = service_user(deployment)
+    project = identity.find_project(
+        project_name, domain_id=DOMAIN
+    ) or identity.create_project(name=project_name, domain_id=DOMAIN)
     user = identity.find_user(name, domain_id=DOMAIN)
     if user is None:
         user = identity.create_user(
@@ -301,8 +336,10 @@ def _register_user(
         )
     else:
         identity.update_user(user, password=password)
-    for name in ('service', 'member'):
-        role = identity.find_role(name) or identity.create_role(name=name)
+    for role_name in roles:
+        role = identity.find_role(role_name) or identity.create_role(
+            name=role_name
+        )
         identity.assign_project_role_to_user(project, user, role)
 
 

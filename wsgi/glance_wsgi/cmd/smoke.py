@@ -1,0 +1,145 @@
+"""``glance-wsgi smoke``: whether an Images v2 API does what it should."""
+
+import argparse
+import collections
+import os
+import pathlib
+import signal
+import sys
+import time
+from typing import Any
+
+from cliff import lister
+
+from glance_wsgi import errors
+from glance_wsgi import state
+from glance_wsgi.cmd import base
+from glance_wsgi.deployment import CLOUD
+from glance_wsgi.deployment import MEMBER_CLOUD
+
+
+class Smoke(base.Verb, lister.Lister):
+    """Test an Images v2 API, this machine's or any other.
+
+    Needs a member's and an administrator's account, as clouds.yaml has them;
+    by default those of the deployment. Ends with exit code 0 only when no test
+    has failed. All that the tests make is removed.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The parser with the options of this verb."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'pattern',
+            metavar='PATTERN',
+            nargs='?',
+            default='',
+            help='Only the tests whose names have this regular expression in '
+            'them, such as "test_imports" or "range".',
+        )
+        parser.add_argument(
+            '--os-cloud',
+            metavar='CLOUD',
+            default=os.environ.get('OS_CLOUD'),
+            help='The account of a member, in clouds.yaml. (default: '
+            'OS_CLOUD; where that is not set the one of the deployment)',
+        )
+        parser.add_argument(
+            '--os-admin-cloud',
+            metavar='CLOUD',
+            help='The account of an administrator of the same cloud, in '
+            'another project. (default: CLOUD-admin, for the deployment its '
+            'own)',
+        )
+        parser.add_argument(
+            '--web-download-uri',
+            metavar='URI',
+            help='A small file that Glance may import by "web-download". '
+            '(default: the healthcheck of Glance itself)',
+        )
+        parser.add_argument(
+            '--junit',
+            metavar='FILE',
+            type=pathlib.Path,
+            help="Write the results as JUnit's XML, too.",
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Run the tests; a line for each on standard error, then the table."""
+        try:
+            from glance_wsgi.smoke import runner
+        except ImportError as error:
+            raise errors.SmokeNotRun(
+                f'Tempest is not installed ({error}).',
+                'Install glance-wsgi[smoke] from PyPI into this virtualenv.',
+                'No test was run.',
+            ) from error
+        member, admin = self._clouds(parsed_args)
+        run = runner.Run(member, admin, parsed_args.web_download_uri)
+        run.check()
+        began = time.monotonic()
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            results = run.results(parsed_args.pattern, _tell)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        counts = collections.Counter(item.outcome for item in results)
+        words = (runner.PASSED, runner.SKIPPED, runner.FAILED)
+        said = ', '.join(f'{counts[word]} {word}' for word in words)
+        print(f'{said} in {time.monotonic() - began:.1f} s.', file=sys.stderr)
+        if parsed_args.junit:
+            _write(parsed_args.junit, runner.junit(results).decode())
+        self.failed = bool(counts[runner.FAILED])
+        return (
+            ('Test', 'Result', 'Seconds', 'Reason'),
+            [
+                (item.test, item.outcome, round(item.seconds, 2), item.reason)
+                for item in results
+            ],
+        )
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show; the exit code tells whether a test has failed."""
+        self.failed = False
+        code = super().run(parsed_args)
+        if code == errors.Exit.OK and self.failed:
+            return errors.Exit.SMOKE_FAILED
+        return code
+
+    def _clouds(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        from glance_wsgi.smoke import cloud
+
+        name, files = parsed_args.os_cloud, []
+        if name is None or name in (CLOUD, MEMBER_CLOUD):
+            deployment = self.find(parsed_args.state_dir)
+            if name is None or deployment.state.clouds.exists():
+                files = [self.existing(parsed_args).state.clouds]
+            name = MEMBER_CLOUD
+        admin = parsed_args.os_admin_cloud or (
+            CLOUD if name == MEMBER_CLOUD else f'{name}-admin'
+        )
+        return cloud.Cloud(name, files), cloud.Cloud(admin, files)
+
+
+def _tell(result: Any) -> None:
+    name = result.test.rpartition('.')[2].removeprefix('test_')
+    line = f'{result.outcome:8} {result.seconds:5.1f} s  '
+    print(line + name.replace('_', ' '), file=sys.stderr, flush=True)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    try:
+        state.write_file(path, text, state.Owner.myself(), mode=0o644)
+    except OSError as error:
+        raise errors.BadOption(
+            f"{path} can't be written: {error.strerror}.",
+            'Give --junit a file in a directory that you may write.',
+            'The tests were run.',
+        ) from error
