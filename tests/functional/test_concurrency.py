@@ -10,12 +10,14 @@ import contextlib
 import time
 
 import images
+import keystoneauth1.session
 import load
 import pytest
 import rawhttp
 import requests
 from images import KIB
 from images import MIB
+from keystoneauth1.identity import v3
 
 pytestmark = pytest.mark.each_server
 
@@ -38,6 +40,24 @@ def test_many_clients_on_sqlite_are_all_answered(cloud):
         )
     assert not [failure for client in clients for failure in client.failures]
     assert all(client.answers >= 4 for client in clients)
+
+
+def test_many_people_who_log_in_while_others_write_all_get_in(cloud):
+    """A login writes into Keystone's database, which is SQLite, too."""
+
+    def work(number: int) -> None:
+        for turn in range(5):
+            project = cloud.identity.create_project(
+                name=f'at-once-{number}-{turn}'
+            )
+            keystoneauth1.session.Session(auth=fresh()).get_token()
+            cloud.identity.delete_project(project)
+
+    def fresh() -> v3.Password:
+        return v3.Password(**cloud.config.config['auth'])
+
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(work, range(CLIENTS)))
 
 
 def test_a_slow_download_for_each_worker_leaves_the_api_answering(

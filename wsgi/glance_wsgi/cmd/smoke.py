@@ -16,6 +16,7 @@ from glance_wsgi import state
 from glance_wsgi.cmd import base
 from glance_wsgi.deployment import CLOUD
 from glance_wsgi.deployment import MEMBER_CLOUD
+from glance_wsgi.deployment import default_state_dir
 
 
 class Smoke(base.Verb, lister.Lister):
@@ -40,9 +41,9 @@ class Smoke(base.Verb, lister.Lister):
         parser.add_argument(
             '--os-cloud',
             metavar='CLOUD',
-            default=os.environ.get('OS_CLOUD'),
             help='The account of a member, in clouds.yaml. (default: '
-            'OS_CLOUD; where that is not set the one of the deployment)',
+            'OS_CLOUD, unless a --state-dir is given; without either the one '
+            'of the deployment)',
         )
         parser.add_argument(
             '--os-admin-cloud',
@@ -112,11 +113,14 @@ class Smoke(base.Verb, lister.Lister):
     def _clouds(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         from glance_wsgi.smoke import cloud
 
-        name, files = parsed_args.os_cloud, []
-        if name is None or name in (CLOUD, MEMBER_CLOUD):
-            deployment = self.find(parsed_args.state_dir)
-            if name is None or deployment.state.clouds.exists():
-                files = [self.existing(parsed_args).state.clouds]
+        name, given = parsed_args.os_cloud, parsed_args.state_dir
+        if name is None and given == default_state_dir():
+            name = os.environ.get('OS_CLOUD')
+        named = os.environ.get('OS_CLIENT_CONFIG_FILE')
+        files = [pathlib.Path(named)] if named else []
+        if name is None:
+            files = [self.existing(parsed_args).state.clouds]
+        if name in (None, CLOUD):  # CLOUD: as "up" tells people to set it
             name = MEMBER_CLOUD
         admin = parsed_args.os_admin_cloud or (
             CLOUD if name == MEMBER_CLOUD else f'{name}-admin'

@@ -114,17 +114,20 @@ class Cloud:
         :raises errors.GlanceWSGIError: there is none, or it is something else
         """
         with _explained(self.auth_url, f'the cloud "{self.name}"'):
-            found = self.session.get_endpoint(
-                service_type='image',
-                region_name=self.region_name or None,
-                interface=self.interface,
-                skip_discovery=True,
-            )
+            try:
+                found = self.session.get_endpoint(
+                    service_type='image',
+                    region_name=self.region_name or None,
+                    interface=self.interface,
+                    skip_discovery=True,
+                )
+            except exceptions.CatalogException:
+                found = None
         if not found:
+            where = f' in {self.region_name}' if self.region_name else ''
             raise errors.ImagesMissing(
                 f'The catalogue of {self.auth_url} has no {self.interface} '
-                'endpoint of the Images API'
-                + (f' in {self.region_name}.' if self.region_name else '.'),
+                f'endpoint of the Images API{where}.',
                 'Register it, or name another region in clouds.yaml.',
                 NOTHING,
             )
@@ -141,7 +144,7 @@ def _places(files: list[pathlib.Path]) -> str:
 def _explained(url: str, who: str) -> Iterator[None]:
     try:
         yield
-    except (exceptions.SSLFailure, requests.exceptions.SSLError) as error:
+    except exceptions.SSLError as error:
         raise untrusted(url, error) from error
     except (exceptions.Unauthorized, exceptions.Forbidden) as error:
         raise errors.KeystoneRefused(
