@@ -30,10 +30,13 @@ pytestmark = [
 MEMBERS = 'role:admin or role:member'
 
 POLICIES = {
-    'test_a_reader_reads': {'get_image': MEMBERS},
+    'test_a_reader_reads': {'get_images': MEMBERS},
     'test_a_reader_changes_nothing': {'add_image': 'role:reader'},
     'test_a_member_does_not_make_an_image_public': {
         'publicize_image': MEMBERS
+    },
+    'test_a_member_does_not_delete_what_others_publish': {
+        'delete_image': MEMBERS
     },
     'test_an_administrator_sees_what_is_private': {
         'get_image': 'role:reader and project_id:%(project_id)s or '
@@ -99,16 +102,21 @@ class Faulty(toolkit.Deployed):
     @contextlib.contextmanager
     def broken(self, test: str):
         """While something is wrong that a test is about."""
-        if test in POLICIES:
-            # Glance looks at the file's time, of whole seconds, each time.
-            self.policy.write_text(json.dumps(POLICIES[test]))
-        else:
-            self.fault.write_text(test)
+        policies = POLICIES.get(test, {})
+        self.fault.write_text('none' if policies else test)
+        if policies:
+            self.take(policies)
         try:
             yield
         finally:
             self.fault.write_text('none')
-            self.policy.write_text('{}')
+            if policies:
+                self.take({})
+
+    def take(self, policies: dict[str, str]) -> None:
+        """Serve with these rules; one that is gone would stay in force."""
+        self.policy.write_text(json.dumps(policies))
+        self('reload')
 
     def smoke(self, uri: str, pattern: str) -> dict[str, str]:
         """What has become of each test that matches."""

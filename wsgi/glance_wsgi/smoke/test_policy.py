@@ -75,9 +75,14 @@ class TestRoles(base.SmokeTest):
     @decorators.idempotent_id('93e2b4d8-f480-4bd5-a2cd-d58eb391b403')
     def test_a_reader_reads(self) -> None:
         image = self.create_image()
-        token = self.reader_token()
-        url = f'images/{image["id"]}'
-        self.expect(200, 'GET', url, X_Auth_Token=token)
+        answer = self.expect(
+            200,
+            'GET',
+            f'images?name={image["name"]}',
+            X_Auth_Token=self.reader_token(),
+        )
+        found = [item['id'] for item in answer.json()['images']]
+        self.assertEqual([image['id']], found)
 
     @decorators.attr(type='smoke')
     @decorators.idempotent_id('93e2b4d8-f480-4bd5-a2cd-d58eb391b404')
@@ -146,4 +151,4 @@ class TestRoles(base.SmokeTest):
             raise self.skipException('Keystone has no OAuth 2.0 API')
         self.assertEqual(200, answer.status, answer.body)
         token = answer.json()['access_token']
-        self.expect(200, 'GET', 'images', X_Auth_Token=token)
+        self.expect(200, 'GET', 'schemas/image', X_Auth_Token=token)
