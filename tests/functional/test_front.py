@@ -142,6 +142,9 @@ def test_a_known_session_is_not_negotiated_again(encrypted, pair):
                 plain, server_hostname='127.0.0.1', session=session
             ) as secure,
         ):
+            # The answer: by then the server has kept its session.
+            secure.sendall(b'GET / HTTP/1.0\r\n\r\n')
+            assert secure.recv(1)
             session = secure.session
             reused.append(secure.session_reused)
     assert reused == [False, True]
