@@ -46,6 +46,15 @@ def free_port() -> int:
     raise AssertionError('no free port')
 
 
+def gate_options() -> tuple[str, ...]:
+    """What "up" is told for a gate, beside what it is told anyway."""
+    return (
+        '--profile=gate',
+        f'--remote-listen=127.0.0.1:{free_port()}',
+        f'--source-listen=127.0.0.1:{free_port()}',
+    )
+
+
 def until(happened, what: str, within: float = 60) -> None:
     """Probe until something has happened; fail if it does not."""
     deadline = time.monotonic() + within

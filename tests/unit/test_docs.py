@@ -33,6 +33,7 @@ FOREIGN = {
     'glance-wsgi-manage': {'--check'},
     'gunicorn': {'--bind', '--threads', '--worker-class', '--workers'},
     'openstack': {'--disk-format', '--file', '--os-cloud'},
+    'tempest': {'--regex'},
     'tests/perf': {'--runs'},
     'waitress': {'--listen', '--max-request-body-size', '--threads'},
 }
