@@ -16,6 +16,8 @@ import rawhttp
 import requests
 from images import KIB
 from images import MIB
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
 
 pytestmark = pytest.mark.each_server
 
@@ -38,6 +40,33 @@ def test_many_clients_on_sqlite_are_all_answered(cloud):
         )
     assert not [failure for client in clients for failure in client.failures]
     assert all(client.answers >= 4 for client in clients)
+
+
+@pytest.fixture
+def newcomers(cloud):
+    """The names of users who have never logged in; their password too."""
+    names = [f'newcomer-{number}' for number in range(2 * CLIENTS)]
+    with contextlib.ExitStack() as stack:
+        project = cloud.identity.find_project('admin')
+        role = cloud.identity.find_role('member')
+        for name in names:
+            user = cloud.identity.create_user(name=name, password=name)
+            stack.callback(cloud.identity.delete_user, user)
+            cloud.identity.assign_project_role_to_user(project, user, role)
+        yield names
+
+
+def test_everybody_can_log_in_for_the_first_time_at_once(deployed, newcomers):
+    # Keystone then notes the day, by a transaction that reads before it
+    # writes.
+    def log_in(name):
+        account = {**deployed.clouds['auth'], 'project_name': 'admin'}
+        account |= {'username': name, 'password': name}
+        return v3.Password(**account).get_token(session.Session())
+
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        tokens = list(pool.map(log_in, newcomers))
+    assert len(set(tokens)) == len(newcomers)
 
 
 def test_a_slow_download_for_each_worker_leaves_the_api_answering(

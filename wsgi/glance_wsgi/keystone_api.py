@@ -4,11 +4,16 @@ Keystone makes its policies when it first needs them, and the second of two
 requests that come at once meets a half-made set and is refused with 403. So
 they are made here, before anybody is served. Uses a private name of
 ``keystone.common.rbac_enforcer.policy``, pinned by a contract test.
+
+As Glance's, its transactions on SQLite have to take turns: a user's first
+token of the day is noted, and where two come at once the other one fails.
 """
 
 from keystone.common.rbac_enforcer import policy
 from keystone.wsgi import api
 
-application = api.application
+from glance_wsgi.db import sqlite
+
+application = sqlite.take_turns(api.application)
 
 policy._ENFORCER._enforcer.load_rules()
