@@ -109,3 +109,4 @@ def test_a_gate_becomes_plain_again(gate):
     assert not [name for name in ADDED if gate.processes(name)]
     assert 'image_remote' not in endpoints(gate)
     assert not (gate.state_dir / 'tempest.conf').exists()
+    assert 'Nothing had to be changed' in gate('up').stdout

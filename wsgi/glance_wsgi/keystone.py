@@ -201,10 +201,9 @@ def register(deployment: Deployment) -> None:
                     deployment, identity, service, interface, node.endpoint
                 )
         for service_type, urls in _catalogue(deployment).items():
-            for service in (
-                () if urls else identity.services(type=service_type)
-            ):
-                identity.delete_service(service)
+            if not urls:
+                for service in identity.services(type=service_type):
+                    identity.delete_service(service)
 
 
 def check_registrable(deployment: Deployment) -> None:
