@@ -93,6 +93,13 @@ def test_a_plain_deployment_has_none_of_it(tmp_path):
         assert word not in text
 
 
+def test_passwords_are_cheap_to_hash_in_a_gate_only(made, tmp_path):
+    conf = settings(by_name(made())['keystone'])
+    assert conf['identity']['password_hash_rounds'] == '4'
+    plain = material.deployment(tmp_path)
+    assert 'identity' not in settings(by_name(plain)['keystone'])
+
+
 def test_of_a_glance_that_others_configured_nothing_is_added(made, tmp_path):
     (tmp_path / 'glance').mkdir()
     hosted = made(glance_config_dir=str(tmp_path / 'glance'))

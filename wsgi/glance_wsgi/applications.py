@@ -298,6 +298,7 @@ def _keystone(deployment: Deployment) -> Application:
             'database_file': keystone.database_file(deployment),
             'fernet_keys': deployment.state.fernet_keys,
             'credential_keys': deployment.state.credential_keys,
+            'gate': deployment.gate,
         },
         owner=service(deployment),
         mode=0o600,
