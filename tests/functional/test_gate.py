@@ -100,8 +100,7 @@ def test_reload_replaces_the_processes_of_every_application(gate):
         assert not now & before
 
 
-# The last one: it takes the gate away.
-def test_a_gate_becomes_plain_again(gate):
+def test_a_gate_becomes_plain_and_a_gate_again(gate):
     gate('up', '--profile=plain')
     status = gate.status()
     assert status['serving']
@@ -110,3 +109,6 @@ def test_a_gate_becomes_plain_again(gate):
     assert 'image_remote' not in endpoints(gate)
     assert not (gate.state_dir / 'tempest.conf').exists()
     assert 'Nothing had to be changed' in gate('up').stdout
+    gate('up', '--profile=gate')
+    assert gate.status()['image-source health'] == 'OK'
+    assert 'image_remote' in endpoints(gate)
