@@ -61,12 +61,12 @@ copy_python() {
     mv "$copy.new" "$copy"
 }
 
-# What takes longer: every server, what happens under load, and upgrades of
-# the database from every revision.
+# What takes longer: every server, by our own tests and by OpenStack's, what
+# happens under load, and upgrades of the database from every revision.
 long() {
     local server
     for server in uwsgi apache modwsgi; do
-        echo "servers-$server" "load-$server"
+        echo "servers-$server" "load-$server" "tempest-$server"
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
     echo db db-glance30 systemd

@@ -3,9 +3,7 @@
 import functools
 import http.server
 import os
-import pathlib
 import shutil
-import tempfile
 import threading
 
 import databases
@@ -14,27 +12,15 @@ import pytest
 import toolkit
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        '--server',
-        default='uwsgi',
-        help='the --server of the deployments that the tests make',
-    )
-
-
 def pytest_configure(config):
     toolkit.SERVER = config.getoption('--server')
 
 
 @pytest.fixture(scope='session')
 def workspace():
-    """A directory that the service user may enter; pytest's it may not."""
-    path = pathlib.Path(
-        tempfile.mkdtemp(prefix='glance-wsgi-test-', dir='/var/tmp')
-    )
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    """Where the deployments of all tests are."""
+    with toolkit.workspace() as path:
+        yield path
 
 
 @pytest.fixture(scope='session')

@@ -536,8 +536,27 @@ def test_stores_have_to_be_of_known_kinds(refused, stores, saying):
 
 
 @pytest.mark.parametrize(
+    'word', ['--stores=one:file,web:http', '--keystone=http://127.0.0.1:1/v3']
+)
+def test_a_gate_refuses_what_tempest_cannot_pass_with(refused, word):
+    option, _, value = word.partition('=')
+    refused(
+        '--profile=gate',
+        word,
+        code=Exit.GATE_UNSUITABLE,
+        saying=[option, 'file' if 'file' in value else value],
+    )
+
+
+@pytest.mark.parametrize(
     'word',
-    ['--workers=0', '--threads=many', '--chunk-limit=1', '--stores=fast'],
+    [
+        '--workers=0',
+        '--threads=many',
+        '--chunk-limit=1',
+        '--stores=fast',
+        '--profile=test',
+    ],
 )
 def test_a_value_out_of_range_is_named_with_its_option(refused, word):
     refused(word, code=Exit.BAD_OPTION, saying=word.split('='))

@@ -10,13 +10,13 @@ import contextlib
 import time
 
 import images
-import keystoneauth1.session
 import load
 import pytest
 import rawhttp
 import requests
 from images import KIB
 from images import MIB
+from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 pytestmark = pytest.mark.each_server
@@ -50,7 +50,7 @@ def test_many_people_who_log_in_while_others_write_all_get_in(cloud):
             project = cloud.identity.create_project(
                 name=f'at-once-{number}-{turn}'
             )
-            keystoneauth1.session.Session(auth=fresh()).get_token()
+            session.Session(auth=fresh()).get_token()
             cloud.identity.delete_project(project)
 
     def fresh() -> v3.Password:
@@ -58,6 +58,33 @@ def test_many_people_who_log_in_while_others_write_all_get_in(cloud):
 
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(work, range(CLIENTS)))
+
+
+@pytest.fixture
+def newcomers(cloud):
+    """The names of users who have never logged in; their password too."""
+    names = [f'newcomer-{number}' for number in range(2 * CLIENTS)]
+    with contextlib.ExitStack() as stack:
+        project = cloud.identity.find_project('admin')
+        role = cloud.identity.find_role('member')
+        for name in names:
+            user = cloud.identity.create_user(name=name, password=name)
+            stack.callback(cloud.identity.delete_user, user)
+            cloud.identity.assign_project_role_to_user(project, user, role)
+        yield names
+
+
+def test_everybody_can_log_in_for_the_first_time_at_once(deployed, newcomers):
+    # Keystone then notes the day, by a transaction that reads before it
+    # writes.
+    def log_in(name):
+        account = {**deployed.clouds['auth'], 'project_name': 'admin'}
+        account |= {'username': name, 'password': name}
+        return v3.Password(**account).get_token(session.Session())
+
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        tokens = list(pool.map(log_in, newcomers))
+    assert len(set(tokens)) == len(newcomers)
 
 
 def test_a_slow_download_for_each_worker_leaves_the_api_answering(

@@ -6,9 +6,11 @@ import os
 import pathlib
 import pwd
 import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -48,6 +50,28 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError('no free port')
+
+
+def gate_options() -> tuple[str, ...]:
+    """What "up" is told for a gate, beside what it is told anyway."""
+    return (
+        '--profile=gate',
+        f'--remote-listen=127.0.0.1:{free_port()}',
+        f'--source-listen=127.0.0.1:{free_port()}',
+    )
+
+
+@contextlib.contextmanager
+def workspace():
+    """A directory that the service user may enter; pytest's it may not."""
+    path = pathlib.Path(
+        tempfile.mkdtemp(prefix='glance-wsgi-test-', dir='/var/tmp')
+    )
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def until(happened, what: str, within: float = 60) -> None:

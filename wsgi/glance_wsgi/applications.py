@@ -8,20 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from glance_wsgi import errors
+from glance_wsgi import gate
 from glance_wsgi import keystone
 from glance_wsgi import lifecycle
+from glance_wsgi import nodes
 from glance_wsgi import programs
+from glance_wsgi import source
 from glance_wsgi import state
 from glance_wsgi import upstream
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.render import File
 
-GLANCE = 'glance-api'
 KEYSTONE = 'keystone'
+SOURCE = 'image-source'
 
-# The embedded Keystone only issues and checks tokens.
-KEYSTONE_PROCESSES = 2
-KEYSTONE_THREADS = 4
+# Two, so that one can be replaced while the other serves. The embedded
+# Keystone only issues and checks tokens; a gate's second node and its source
+# have few clients.
+FEW_PROCESSES = 2
+FEW_THREADS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,23 +61,31 @@ class Application:
 
 
 def of(deployment: Deployment) -> tuple[Application, ...]:
-    """The applications of this deployment, in the order of their start."""
+    """The applications of this deployment, in the order of their start.
+
+    The last one is the Glance that clients use.
+    """
     if deployment.hosted is not None:
         return _hosted(deployment, deployment.hosted)
-    if deployment.embedded_keystone:
-        return (_keystone(deployment), _glance(deployment))
-    return (_glance(deployment),)
+    glance, *others = nodes.of(deployment)
+    return (
+        *((_keystone(deployment),) if deployment.embedded_keystone else ()),
+        *((_source(deployment),) if deployment.gate else ()),
+        *(_glance(deployment, node, FEW_PROCESSES) for node in others),
+        _glance(deployment, glance, deployment.workers),
+    )
 
 
 def locations(deployment: Deployment) -> list[tuple[str, str]]:
     """Where each application is served: its HOST:PORT and its path."""
-    glance = str(deployment.listen), deployment.path
-    if not deployment.hosts_keystone:
-        return [glance]
-    return [
-        (str(deployment.keystone_listen), deployment.keystone_path),
-        glance,
-    ]
+    found = [(str(deployment.listen), deployment.path)]
+    if deployment.hosts_keystone:
+        place = str(deployment.keystone_listen), deployment.keystone_path
+        found.insert(0, place)
+    if deployment.gate:
+        found.append((str(deployment.remote_listen), ''))
+        found.append((str(deployment.source_listen), ''))
+    return found
 
 
 def service(deployment: Deployment) -> state.Owner:
@@ -89,7 +102,12 @@ def _hosted(
     """Those that others have configured: only the scripts are ours."""
     keystone_directory = deployment.conf.deployment.keystone_config_dir
     glance = _glance_application(
-        deployment, directory, (), _contents(directory)
+        deployment,
+        nodes.first(deployment),
+        deployment.workers,
+        directory,
+        (),
+        _contents(directory),
     )
     if not keystone_directory:
         return (glance,)
@@ -155,44 +173,50 @@ def _application(
     )
 
 
-def _glance(deployment: Deployment) -> Application:
+def _glance(
+    deployment: Deployment, node: nodes.Node, processes: int
+) -> Application:
     conf = File(
-        path=glance_conf(deployment),
+        path=node.conf,
         template='glance-api.conf.j2',
-        variables=_glance_variables(deployment),
+        variables=_glance_variables(deployment, node),
         owner=service(deployment),
         mode=0o600,
     )
-    return _glance_application(deployment, conf.path.parent, (conf,))
+    return _glance_application(
+        deployment, node, processes, conf.path.parent, (conf,)
+    )
 
 
 def _glance_application(
     deployment: Deployment,
+    node: nodes.Node,
+    processes: int,
     directory: pathlib.Path,
     files: tuple[File, ...],
     configured: str = '',
 ) -> Application:
     return _application(
         deployment,
-        name=GLANCE,
+        name=node.name,
         module='glance_wsgi.api',
         environment={
             'OS_GLANCE_CONFIG_DIR': str(directory),
-            lifecycle.BUSY: str(deployment.places.run / f'{GLANCE}.busy'),
+            lifecycle.BUSY: str(deployment.places.run / f'{node.name}.busy'),
         },
         files=files,
         configured=configured,
-        listen=str(deployment.listen),
-        path=deployment.path,
-        health=f'{deployment.local_endpoint}/healthcheck',
-        processes=deployment.workers,
+        listen=str(node.listen),
+        path=node.path,
+        health=f'{node.url}/healthcheck',
+        processes=processes,
         threads=deployment.conf.server.threads,
     )
 
 
 def glance_conf(deployment: Deployment) -> pathlib.Path:
     """Glance's configuration file."""
-    return deployment.state.etc / 'glance' / 'glance-api.conf'
+    return nodes.first(deployment).conf
 
 
 def own_settings(deployment: Deployment) -> str:
@@ -212,7 +236,9 @@ def own_settings(deployment: Deployment) -> str:
         ) from error
 
 
-def _glance_variables(deployment: Deployment) -> dict[str, Any]:
+def _glance_variables(
+    deployment: Deployment, node: nodes.Node
+) -> dict[str, Any]:
     options = deployment.conf.deployment
     return {
         'own_settings': deployment.state.own_settings,
@@ -220,19 +246,47 @@ def _glance_variables(deployment: Deployment) -> dict[str, Any]:
         'stores': [f'{name}:{kind}' for name, kind in options.stores.items()],
         'default_store': next(iter(options.stores)),
         'file_stores': deployment.file_stores,
-        'staging': deployment.state.data / 'staging',
-        'tasks': deployment.state.data / 'tasks',
-        'locks': deployment.state.run / 'locks',
-        'self_url': deployment.local_endpoint,
+        'staging': node.staging,
+        'tasks': node.tasks,
+        'cache': node.cache,
+        'locks': node.locks,
+        'self_url': node.url,
+        'gate': deployment.gate,
         'database': deployment.database,
         'paste_file': upstream.shipped('glance-api-paste.ini'),
-        'public_endpoint': deployment.endpoint,
+        'public_endpoint': node.endpoint,
         'keystone_ca': deployment.conf.tls.tls_ca,
         'keystone_url': deployment.keystone_url,
         'service_name': keystone.service_user(deployment),
         'service_password': deployment.passwords['glance_password'],
         'python': deployment.python,
+        **_source_variables(deployment),
     }
+
+
+def _source_variables(deployment: Deployment) -> dict[str, Any]:
+    """What lets Glance download from the source that a gate has."""
+    if not deployment.gate:
+        return {'source_host': None, 'source_port': None}
+    place = deployment.source_listen.reachable
+    return {'source_host': place.host, 'source_port': place.port}
+
+
+def _source(deployment: Deployment) -> Application:
+    directory = gate.source_directory(deployment)
+    return _application(
+        deployment,
+        name=SOURCE,
+        module='glance_wsgi.source_api',
+        environment={source.DIRECTORY: str(directory)},
+        files=(),
+        configured='',
+        listen=str(deployment.source_listen),
+        path='',
+        health=f'{gate.source_url(deployment)}/',
+        processes=FEW_PROCESSES,
+        threads=FEW_THREADS,
+    )
 
 
 def _keystone(deployment: Deployment) -> Application:
@@ -244,6 +298,7 @@ def _keystone(deployment: Deployment) -> Application:
             'database_file': keystone.database_file(deployment),
             'fernet_keys': deployment.state.fernet_keys,
             'credential_keys': deployment.state.credential_keys,
+            'gate': deployment.gate,
         },
         owner=service(deployment),
         mode=0o600,
@@ -269,8 +324,8 @@ def _keystone_application(
         listen=str(listen),
         path=path,
         health=f'{deployment.scheme}://{listen.reachable}{path}/v3',
-        processes=KEYSTONE_PROCESSES,
-        threads=KEYSTONE_THREADS,
+        processes=FEW_PROCESSES,
+        threads=FEW_THREADS,
     )
 
 

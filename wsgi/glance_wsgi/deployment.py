@@ -19,6 +19,7 @@ from glance_wsgi import programs
 from glance_wsgi import state
 
 EMBEDDED = 'embedded'
+GATE = 'gate'
 CLOUD = 'glance-wsgi'
 MEMBER_CLOUD = f'{CLOUD}-member'
 
@@ -127,6 +128,20 @@ class Deployment:
             self.conf.deployment.keystone_listen, '--keystone-listen'
         )
 
+    @cached_property
+    def remote_listen(self) -> addresses.Address:
+        """Where a gate's second Glance node listens."""
+        return addresses.Address.parse(
+            self.conf.gate.remote_listen, '--remote-listen'
+        )
+
+    @cached_property
+    def source_listen(self) -> addresses.Address:
+        """Where a gate's source of images listens."""
+        return addresses.Address.parse(
+            self.conf.gate.source_listen, '--source-listen'
+        )
+
     def listening(self) -> list[tuple[str, addresses.Address]]:
         """Every address that is listened on, with its option."""
         found = [('--listen', self.listen)]
@@ -134,6 +149,9 @@ class Deployment:
             found.append(('--keystone-listen', self.keystone_listen))
         if self.redirect_listen:
             found.append(('--redirect-listen', self.redirect_listen))
+        if self.gate:
+            found.append(('--remote-listen', self.remote_listen))
+            found.append(('--source-listen', self.source_listen))
         return found
 
     def hosts(self) -> list[str]:
@@ -141,6 +159,8 @@ class Deployment:
         listening = [self.listen]
         if self.embedded_keystone:
             listening.append(self.keystone_listen)
+        if self.gate:
+            listening += [self.remote_listen, self.source_listen]
         hosts = [address.reachable.host for address in listening]
         public = self.conf.deployment.public_host
         return [*hosts, public] if public else hosts
@@ -205,7 +225,11 @@ class Deployment:
             self.conf.deployment.keystone_path, '--keystone-path'
         )
 
-    def _public(self, address: addresses.Address, path: str) -> str:
+    def public_url(self, address: addresses.Address, path: str) -> str:
+        """The URL that clients are told for what listens there.
+
+        :raises errors.BadAddress: there is none that could be told
+        """
         host = self.conf.deployment.public_host
         if host and not addresses.is_host(host):
             raise errors.BadAddress(
@@ -224,7 +248,7 @@ class Deployment:
     @property
     def endpoint(self) -> str:
         """The URL of the Images API that clients are told."""
-        return self._public(self.listen, self.path)
+        return self.public_url(self.listen, self.path)
 
     @property
     def local_endpoint(self) -> str:
@@ -235,6 +259,14 @@ class Deployment:
     def embedded_keystone(self) -> bool:
         """Whether Keystone is a part of this deployment."""
         return self.conf.deployment.keystone == EMBEDDED
+
+    @property
+    def gate(self) -> bool:
+        """Whether it has what Tempest needs: see `glance_wsgi.gate`.
+
+        Never where others have configured Glance.
+        """
+        return self.conf.deployment.profile == GATE and self.hosted is None
 
     @property
     def hosts_keystone(self) -> bool:
@@ -248,7 +280,8 @@ class Deployment:
         """The URL of Keystone's v3 API."""
         if self.embedded_keystone:
             return (
-                self._public(self.keystone_listen, self.keystone_path) + '/v3'
+                self.public_url(self.keystone_listen, self.keystone_path)
+                + '/v3'
             )
         url = str(self.conf.deployment.keystone).rstrip('/')
         if not _is_http(url):

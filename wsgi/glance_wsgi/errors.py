@@ -69,6 +69,7 @@ class Exit(enum.IntEnum):
     SITE_FOREIGN = 56
     INSTALL_FAILED = 57
     NOT_INSTALLED = 58
+    GATE_UNSUITABLE = 60
     UNEXPECTED = 70
     INTERRUPTED = 130
 
@@ -378,3 +379,9 @@ class NotInstalled(GlanceWSGIError):
     """There is nothing that "install" has installed."""
 
     code = Exit.NOT_INSTALLED
+
+
+class GateUnsuitable(GlanceWSGIError):
+    """An option does not go with ``--profile gate``."""
+
+    code = Exit.GATE_UNSUITABLE

@@ -14,12 +14,12 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 from glance_wsgi import errors
+from glance_wsgi import nodes
 from glance_wsgi import programs
 from glance_wsgi.deployment import CLOUD
 from glance_wsgi.deployment import MEMBER_CLOUD
 from glance_wsgi.deployment import Deployment
 
-SERVICE = 'image'
 SERVICE_PROJECT = 'service'
 MEMBER = 'demo'
 """A user and a project that may use images, and administer nothing."""
@@ -178,11 +178,12 @@ def is_registered(deployment: Deployment) -> bool:
         ) from error
     return all(
         catalog.get_urls(
-            service_type=SERVICE,
+            service_type=service_type,
             interface=interface,
             region_name=deployment.conf.deployment.region,
         )
-        == (deployment.endpoint,)
+        == urls
+        for service_type, urls in _catalogue(deployment).items()
         for interface in INTERFACES
     )
 
@@ -193,8 +194,21 @@ def _log_in(deployment: Deployment, auth: dict[str, str]) -> Any:
     )
 
 
+def _catalogue(deployment: Deployment) -> dict[str, tuple[str, ...]]:
+    """What the catalogue should say: the URLs of each type of service.
+
+    In an embedded Keystone there is no second node where we have none; in
+    another one it is none of our business.
+    """
+    none: dict[str, tuple[str, ...]] = {nodes.REMOTE_TYPE: ()}
+    ours = {
+        node.service_type: (node.endpoint,) for node in nodes.of(deployment)
+    }
+    return {**(none if deployment.embedded_keystone else {}), **ours}
+
+
 def register(deployment: Deployment) -> None:
-    """Make users, service and endpoints, as an administrator.
+    """Make users, services and endpoints, as an administrator.
 
     :raises errors.KeystoneRefused: the administrator is not accepted
     """
@@ -210,16 +224,16 @@ def register(deployment: Deployment) -> None:
         if deployment.embedded_keystone:
             password = deployment.passwords['member_password']
             _register_user(identity, MEMBER, password, MEMBER, ('member',))
-        services = list(identity.services(type=SERVICE))
-        service = (
-            services[0]
-            if services
-            else identity.create_service(
-                name='glance', type=SERVICE, description='OpenStack Images'
-            )
-        )
-        for interface in INTERFACES:
-            _register_endpoint(deployment, identity, service, interface)
+        for node in nodes.of(deployment):
+            service = _service(identity, node)
+            for interface in INTERFACES:
+                _register_endpoint(
+                    deployment, identity, service, interface, node.endpoint
+                )
+        for service_type, urls in _catalogue(deployment).items():
+            if not urls:
+                for service in identity.services(type=service_type):
+                    identity.delete_service(service)
 
 
 def check_registrable(deployment: Deployment) -> None:
@@ -240,7 +254,8 @@ def check_registrable(deployment: Deployment) -> None:
                 'Give another name with --service-user, or remove that user.',
             )
         region = deployment.conf.deployment.region
-        for service in identity.services(type=SERVICE):
+        service_type = nodes.first(deployment).service_type
+        for service in identity.services(type=service_type):
             for endpoint in identity.endpoints(
                 service_id=service.id, region_id=region
             ):
@@ -343,8 +358,22 @@ def _register_user(
         identity.assign_project_role_to_user(project, user, role)
 
 
+def _service(identity: Any, node: nodes.Node) -> Any:
+    for service in identity.services(type=node.service_type):
+        return service
+    return identity.create_service(
+        name=node.service,
+        type=node.service_type,
+        description='OpenStack Images',
+    )
+
+
 def _register_endpoint(
-    deployment: Deployment, identity: Any, service: Any, interface: str
+    deployment: Deployment,
+    identity: Any,
+    service: Any,
+    interface: str,
+    url: str,
 ) -> None:
     region = deployment.conf.deployment.region
     if identity.find_region(region) is None:
@@ -355,13 +384,13 @@ def _register_endpoint(
         )
     )
     if found:
-        identity.update_endpoint(found[0], url=deployment.endpoint)
+        identity.update_endpoint(found[0], url=url)
         return
     identity.create_endpoint(
         service_id=service.id,
         interface=interface,
         region_id=region,
-        url=deployment.endpoint,
+        url=url,
     )
 
 

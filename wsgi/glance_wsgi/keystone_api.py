@@ -5,7 +5,8 @@ requests that come at once meets a half-made set and is refused with 403. So
 they are made here, before anybody is served. Uses a private name of
 ``keystone.common.rbac_enforcer.policy``, pinned by a contract test.
 
-Its database is SQLite, on which writers have to take turns: a login writes.
+As Glance's, its transactions on SQLite have to take turns: a user's first
+token of the day is noted, and where two come at once the other one fails.
 """
 
 from keystone.common.rbac_enforcer import policy

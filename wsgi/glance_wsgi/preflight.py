@@ -12,6 +12,7 @@ from glance_wsgi import addresses
 from glance_wsgi import applications
 from glance_wsgi import db
 from glance_wsgi import errors
+from glance_wsgi import gate
 from glance_wsgi import keystone
 from glance_wsgi import processes
 from glance_wsgi import render
@@ -146,6 +147,8 @@ def check_stores(deployment: Deployment) -> None:
             '"file", so no image could be uploaded.',
             'Put a file store first: --stores fast:file,web:http.',
         )
+    if deployment.gate:
+        gate.check(deployment)
 
 
 def check_own_settings(deployment: Deployment) -> None:
@@ -314,11 +317,7 @@ def check_ports(deployment: Deployment, server: servers.Server) -> None:
     """The addresses are free, or ours already."""
     # Computed for their errors: addresses that clients can't be told.
     _ = deployment.endpoint, deployment.keystone_url
-    wanted = {'--listen': deployment.listen}
-    if deployment.embedded_keystone:
-        wanted['--keystone-listen'] = deployment.keystone_listen
-    if deployment.redirect_listen:
-        wanted['--redirect-listen'] = deployment.redirect_listen
+    wanted = dict(deployment.listening())
     # By the port alone: a wider or narrower address of it replaces ours.
     ours = {
         connection.laddr.port
@@ -349,9 +348,9 @@ def check_apart(wanted: Mapping[str, addresses.Address]) -> None:
         if ports.count(port) > 1:
             raise errors.PortInUse(
                 f'Two addresses have the port {port}.',
-                'Give --listen, --keystone-listen and --redirect-listen '
-                'different ports; only where Apache serves may the first two '
-                'be the same in full.',
+                f'Give {", ".join(wanted)} different ports; only where Apache '
+                'serves may --listen and --keystone-listen be the same in '
+                'full.',
             )
 
 

@@ -3,6 +3,7 @@
 ::
 
     clouds.yaml        how clients reach the deployment (0600, the person's)
+    tempest.conf       how Tempest does, where it was deployed for that
     etc/               configuration; glance-wsgi.conf holds the options
     log/ run/          one log and one pid file for each process
     data/              databases, staging and the file stores
@@ -55,6 +56,7 @@ class StateDir:
         self.log = self.path / 'log'
         self.run = self.path / 'run'
         self.data = self.path / 'data'
+        self.gate = self.data / 'gate'
         self.fernet_keys = self.etc / 'keystone' / 'fernet-keys'
         self.credential_keys = self.etc / 'keystone' / 'credential-keys'
         self.options = self.etc / 'glance-wsgi.conf'
@@ -62,6 +64,7 @@ class StateDir:
         self.secrets = self.etc / 'secrets.json'
         self.marker = self.path / 'deployment.json'
         self.clouds = self.path / 'clouds.yaml'
+        self.tempest = self.path / 'tempest.conf'
         self.checkpoint = self.path / '.checkpoint'
         self.lockfile = self.path / '.lock'
         self.lock_handles: tuple[int, ...] = ()
@@ -242,7 +245,7 @@ def make_directory(
 
 
 def write_file(
-    path: pathlib.Path, text: str, owner: Owner, mode: int = 0o600
+    path: pathlib.Path, text: str | bytes, owner: Owner, mode: int = 0o600
 ) -> bool:
     """Replace a file as a whole; False if it was right already.
 
@@ -251,12 +254,13 @@ def write_file(
     """
     if is_right(path, text, owner, mode):
         return False
+    content = text if isinstance(text, bytes) else text.encode()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
     try:
-        with open(handle, 'w') as file:
+        with open(handle, 'wb') as file:
             os.fchown(handle, owner.uid, owner.gid)
             os.fchmod(handle, mode)
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(handle)
         os.replace(temporary, path)
@@ -266,15 +270,18 @@ def write_file(
     return True
 
 
-def is_right(path: pathlib.Path, text: str, owner: Owner, mode: int) -> bool:
+def is_right(
+    path: pathlib.Path, text: str | bytes, owner: Owner, mode: int
+) -> bool:
     """Whether a file is just as `write_file` would leave it."""
+    content = text if isinstance(text, bytes) else text.encode()
     try:
         facts = path.lstat()
         return (
             stat.S_ISREG(facts.st_mode)  # a link is not, wherever it leads
             and stat.S_IMODE(facts.st_mode) == mode
             and Owner(facts.st_uid, facts.st_gid) == owner
-            and path.read_bytes() == text.encode()
+            and path.read_bytes() == content
         )
     except FileNotFoundError:
         return False

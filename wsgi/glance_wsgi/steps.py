@@ -17,7 +17,9 @@ from glance_wsgi import applications
 from glance_wsgi import checkpoint
 from glance_wsgi import db
 from glance_wsgi import errors
+from glance_wsgi import gate
 from glance_wsgi import keystone
+from glance_wsgi import nodes
 from glance_wsgi import preflight
 from glance_wsgi import probe
 from glance_wsgi import programs
@@ -55,8 +57,10 @@ class Up:
             Step('keystone database', self.keystone_database),
             Step('keystone bootstrap', self.keystone_bootstrap),
         ]
+        gate_steps = [Step('images to download', self.images_to_download)]
         return [
             Step('state directory', self.state_directory),
+            *(gate_steps if self.deployment.gate else ()),
             Step('secrets', self.secrets),
             Step('configuration', self.configuration),
             Step('db sync', self.db_sync),
@@ -81,10 +85,17 @@ class Up:
         self.deployment.user = self.deployment.user.make()
         service = applications.service(self.deployment)
         changed = self.state.make(service)
-        data = self.state.data
-        stores = self.deployment.file_stores.values()
-        for path in (data / 'staging', data / 'tasks', *stores):
+        wanted = nodes.of(self.deployment)
+        for path in (
+            *gate.directories(self.deployment),
+            *(path for node in wanted for path in node.directories()),
+            *self.deployment.file_stores.values(),
+        ):
             changed |= state.make_directory(path, service, 0o700)
+        for node in wanted:
+            changed |= state.make_directory(
+                node.conf.parent, state.Owner.myself()
+            )
         return made or changed
 
     def _remember(self, **facts: object) -> None:
@@ -112,6 +123,10 @@ class Up:
                 'Run "glance-wsgi up", which starts it with what is new.',
             )
 
+    def images_to_download(self) -> bool:
+        """What a gate's source serves."""
+        return gate.write_images(self.deployment)
+
     def secrets(self) -> bool:
         """The passwords, made once."""
         there = self.state.secrets.exists()
@@ -137,10 +152,20 @@ class Up:
             if (changed or try_unchanged) and self.server.processes():
                 self._try_configuration()
         changed |= state.write_file(self.state.options, options, me)
+        return changed | self._tell_clients()
+
+    def _tell_clients(self) -> bool:
+        me = state.Owner.myself()
         clouds = yaml.safe_dump(
             keystone.clouds(self.deployment), sort_keys=False
         )
-        return changed | state.write_file(self.state.clouds, clouds, me)
+        changed = state.write_file(self.state.clouds, clouds, me)
+        if self.deployment.gate:
+            return changed | gate.tempest_file(self.deployment).write()
+        # It would say what is not so any more.
+        told = self.state.tempest.exists()
+        self.state.tempest.unlink(missing_ok=True)
+        return changed | told
 
     def _write_configuration(self, files: checkpoint.Checkpoint) -> bool:
         wanted = applications.of(self.deployment)

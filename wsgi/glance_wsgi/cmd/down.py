@@ -4,6 +4,7 @@ import argparse
 import math
 
 from glance_wsgi import errors
+from glance_wsgi import nodes
 from glance_wsgi import probe
 from glance_wsgi import servers
 from glance_wsgi.cmd import base
@@ -20,13 +21,13 @@ def seconds(text: str) -> float:
 def _check_silent(deployment: Deployment) -> None:
     # Times tell which process is ours, and the clock may have been set since.
     # Better keep the data than take it from under a service.
-    url = deployment.local_endpoint
-    if probe.health(f'{url}/healthcheck') == 'OK':
-        raise errors.NotStopped(
-            f'No process of ours is left, but {url} still answers.',
-            'Stop what listens there, then try again.',
-            'Nothing was removed.',
-        )
+    for node in nodes.of(deployment):
+        if probe.health(f'{node.url}/healthcheck') == 'OK':
+            raise errors.NotStopped(
+                f'No process of ours is left, but {node.url} still answers.',
+                'Stop what listens there, then try again.',
+                'Nothing was removed.',
+            )
 
 
 class Down(base.Verb):

@@ -26,8 +26,9 @@ class Processes(columns.FormattableColumn):
     """A list of processes: a line each for people, data for programs."""
 
     def human_readable(self) -> str:
+        width = max([18, *(len(row['name']) for row in self._value)])
         return '\n'.join(
-            f'{row["name"]:18} pid {row["pid"]:<8} '
+            f'{row["name"]:{width}} pid {row["pid"]:<8} '
             f'up {datetime.timedelta(seconds=row["uptime_seconds"])}  '
             f'{row["memory_bytes"] / 2**20:.0f} MiB'
             for row in self._value

@@ -68,11 +68,13 @@ class Up(base.Verb):
 def summary(deployment: Deployment) -> str:
     """What the person needs to know now: where things are, what to try."""
     clouds = deployment.state.clouds
+    tempest = [f'tempest.conf {deployment.state.tempest}']
     return '\n'.join(
         [
             f'Images API   {deployment.endpoint}',
             f'Keystone     {deployment.keystone_url}',
             f'clouds.yaml  {clouds} (cloud "{CLOUD}")',
+            *(tempest if deployment.gate else ()),
             f'Logs         {deployment.state.log}',
             '',
             'Try:',

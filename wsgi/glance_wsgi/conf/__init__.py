@@ -7,10 +7,11 @@ file and the reference in the documentation all come from these modules.
 from oslo_config import cfg
 
 from glance_wsgi.conf import deployment
+from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
 from glance_wsgi.conf import tls
 
-GROUPS = (deployment, server, tls)
+GROUPS = (deployment, server, tls, gate)
 
 
 def new() -> cfg.ConfigOpts:

@@ -6,6 +6,17 @@ GROUP = cfg.OptGroup('deployment', title='What is deployed, and where')
 
 OPTS = [
     cfg.StrOpt(
+        'profile',
+        default='plain',
+        choices=['plain', 'gate'],
+        metavar='plain|gate',
+        help='What the deployment is for. plain: to serve images. gate: to be '
+        "tested by OpenStack's own test suite, Tempest. That needs a second "
+        'Glance node, a cache, locations that clients may set and a source '
+        'of images on loopback; a tempest.conf is written that says so. It '
+        'lets clients do more than a service should.',
+    ),
+    cfg.StrOpt(
         'listen',
         default='127.0.0.1:9292',
         metavar='HOST:PORT',

@@ -379,12 +379,12 @@ def check_locations(deployed: deployment.Deployment) -> None:
             'or less.',
         )
     places = apps.locations(deployed)
-    if len(set(places)) < len(places):
-        listen, path = places[0]
+    if twice := sorted({one for one in places if places.count(one) > 1}):
+        listen, path = twice[0]
         raise errors.BadAddress(
-            f'Glance and Keystone would both be at {listen}{path or "/"}.',
-            'Give --keystone-listen another port, or --path and '
-            '--keystone-path different paths.',
+            f'Two applications would be at {listen}{path or "/"}.',
+            'Give each another port; for Glance and Keystone on one, --path '
+            'and --keystone-path different paths.',
         )
 
 

@@ -32,11 +32,13 @@ class UWSGI(servers.Server):
     def check(self) -> None:
         # Each application has processes of its own, and with nobody in front
         # a socket belongs to one of them.
-        places = applications.locations(self.deployment)
-        if len({listen for listen, _ in places}) < len(places):
+        places = [
+            place for place, _ in applications.locations(self.deployment)
+        ]
+        if twice := sorted({one for one in places if places.count(one) > 1}):
             raise errors.PortInUse(
-                f'Glance and Keystone would both listen on {places[0][0]}, '
-                'which uWSGI alone cannot share.',
-                'Give --keystone-listen another port, or choose a --server '
-                'with Apache.',
+                f'Two applications would listen on {twice[0]}, which uWSGI '
+                'alone cannot share.',
+                'Give each another port, or choose a --server with Apache '
+                'for Glance and Keystone on one.',
             )
