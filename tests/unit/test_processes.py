@@ -201,6 +201,10 @@ def leader(tmp_path):
         process.stdout.readline()
         processes.remember(tmp_path / 'file', psutil.Process(process.pid))
         everything = processes.family(psutil.Process(process.pid))
+        # Begun is not there yet: its environment is filled last.
+        deadline = time.monotonic() + 30
+        while 'HOME' not in everything[1].environ():
+            assert time.monotonic() < deadline
         yield process, everything[1], tmp_path / 'file'
         processes.kill(everything)
 
