@@ -3,7 +3,6 @@
 import pathlib
 from functools import cached_property
 
-from glance_wsgi import applications
 from glance_wsgi import errors
 from glance_wsgi import servers
 from glance_wsgi.applications import Application
@@ -32,13 +31,13 @@ class UWSGI(servers.Server):
     def check(self) -> None:
         # Each application has processes of its own, and with nobody in front
         # a socket belongs to one of them.
-        places = [
-            place for place, _ in applications.locations(self.deployment)
-        ]
-        if twice := sorted({one for one in places if places.count(one) > 1}):
-            raise errors.PortInUse(
-                f'Two applications would listen on {twice[0]}, which uWSGI '
-                'alone cannot share.',
-                'Give each another port, or choose a --server with Apache '
-                'for Glance and Keystone on one.',
-            )
+        listening = self.deployment.listening()
+        for _, address in listening:
+            options = [name for name, item in listening if item == address]
+            if len(options) > 1:
+                raise errors.PortInUse(
+                    f'{" and ".join(options)} are both {address}, which '
+                    'uWSGI alone cannot share.',
+                    'Give each another port, or choose a --server with Apache '
+                    'for Glance and Keystone on one.',
+                )
