@@ -12,6 +12,7 @@ import re
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -242,7 +243,34 @@ class SystemApache(apache.Apache):
         return _enabling(system.enable_site, SITE, system.site_marks, True)
 
     def _spawn(self) -> None:
+        self._wait_for_addresses()
         systemd.call('systemctl', 'start', self.system.service)
+
+    def load_files(self, applications: servers.Applications) -> None:
+        self._wait_for_addresses()
+        super().load_files(applications)
+
+    def _wait_for_addresses(self) -> None:
+        """Wait until Apache can listen on our addresses.
+
+        It ends, with all of its sites, where it can't; and what served there
+        before may have something to finish.
+
+        :raises errors.PortInUse: it can't within the mercy
+        """
+        deadline = time.monotonic() + self.deployment.conf.server.task_mercy
+        own = self._listening_now()
+        for option, address in self.deployment.listening():
+            if address in own or address in self._shared():
+                continue
+            # Its own sockets stay open until it has the new ones.
+            held = address.port in {item.port for item in own}
+            _wait_until_free(option, address, 0 if held else deadline)
+
+    def _listening_now(self) -> set[addresses.Address]:
+        parent = self.parent()
+        found = [] if parent is None else processes.listening(parent)
+        return {addresses.Address(*item.laddr[:2]) for item in found}
 
     def stop(self, timeout: float) -> list[psutil.Process]:
         return []  # it is not ours
@@ -280,6 +308,19 @@ class SystemApache(apache.Apache):
             lambda: self._pidfile.stat().st_mtime_ns != before,
             'did not read its files again',
         )
+
+
+def _wait_until_free(
+    option: str, address: addresses.Address, deadline: float
+) -> None:
+    while True:
+        try:
+            # Started by root, it may have low ports.
+            return address.check_free(option, privileged=True)
+        except errors.PortInUse:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(processes.INTERVAL)
 
 
 def _enabling(
