@@ -76,3 +76,37 @@ def test_nothing_taken_over_is_nothing_to_be_put_back(tmp_path):
     lasting = Checkpoint(tmp_path / 'lasting')
     lasting.take_over(Checkpoint(tmp_path / 'none'))
     assert not lasting.exists
+
+
+def test_it_can_be_put_back_again_until_it_is_forgotten(
+    place,  # noqa: F811
+    before,
+):
+    """By the next command, where something else has failed meanwhile."""
+    seen = facts(place)
+    for text in ('once', 'twice'):
+        before.write(file(place / 'file', text))
+        before.write(file(place / text))
+        before.put_back()
+        assert facts(place) == seen
+    before.restore()
+    assert facts(place) == seen
+
+
+def test_a_part_can_be_put_back_before_the_rest(place, before):  # noqa: F811
+    seen = facts(place)
+    before.write(file(place / 'file'))
+    before.write(file(place / 'new'))
+    before.put_back(lambda path: path.name == 'new')
+    assert facts(place).keys() == seen.keys()
+    assert facts(place) != seen
+    before.restore()
+    assert facts(place) == seen
+
+
+def test_a_change_that_is_let_stand_is_not_put_back(place, before):  # noqa: F811
+    before.write(file(place / 'file'))
+    before.write(file(place / 'new'))
+    before.let_stand([place / 'new'])
+    before.restore()
+    assert (place / 'new').exists()

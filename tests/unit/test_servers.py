@@ -144,19 +144,19 @@ def locked(path, kind=fcntl.LOCK_SH):
 
 @pytest.fixture
 def application(tmp_path):
-    return types.SimpleNamespace(busy=tmp_path / 'busy')
+    return types.SimpleNamespace(busy=tmp_path / 'glance-api.busy')
 
 
 def test_an_application_that_never_was_busy_is_quiet(application):
-    assert mod_wsgi._wait_for_quiet((application,), 0)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
 
 
 def test_quiet_is_when_no_transfer_holds_the_lock(application):
     with locked(application.busy):
         began = time.monotonic()
-        assert not mod_wsgi._wait_for_quiet((application,), 0.2)
+        assert not mod_wsgi._wait_for_quiet(application.busy.parent, 0.2)
         assert time.monotonic() - began >= 0.2
-    assert mod_wsgi._wait_for_quiet((application,), 0)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
 
 
 def test_waiting_for_a_quiet_moment_ends_with_the_transfer(application):
@@ -167,12 +167,12 @@ def test_waiting_for_a_quiet_moment_ends_with_the_transfer(application):
     command = [sys.executable, '-c', code, application.busy]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as transfer:
         transfer.stdout.readline()
-        assert mod_wsgi._wait_for_quiet((application,), 10)
+        assert mod_wsgi._wait_for_quiet(application.busy.parent, 10)
 
 
 def test_looking_for_a_quiet_moment_does_not_keep_the_lock(application):
     application.busy.touch()
-    assert mod_wsgi._wait_for_quiet((application,), 0)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
     with application.busy.open() as handle:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -183,11 +183,11 @@ def test_apache_does_not_read_its_files_while_a_transfer_runs(
 ):
     deployed = types.SimpleNamespace(
         conf=types.SimpleNamespace(server=types.SimpleNamespace(task_mercy=0)),
+        places=types.SimpleNamespace(run=application.busy.parent),
     )
     apache = object.__new__(mod_wsgi.SystemDaemons)
     apache.deployment = deployed
     told = []
-    monkeypatch.setattr(mod_wsgi.apps, 'of', lambda deployed: (application,))
     for parent, method in (
         (mod_wsgi.apache.Apache, 'load_files'),
         (system.SystemApache, 'reread'),

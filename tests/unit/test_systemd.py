@@ -8,6 +8,7 @@ import subprocess
 import material
 import pytest
 
+from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import systemd
 from glance_wsgi.servers import system
@@ -104,3 +105,28 @@ def test_each_distribution_says_where_its_apache_has_sites():
     for platform in platforms.PLATFORMS:
         assert platform.apache.system.site.suffix == '.conf'
         assert platform.apache.system.site.is_absolute()
+
+
+def refusing(monkeypatch, state):
+    """A systemctl that can't stop a unit, which then is in some state."""
+
+    def run(words, **options):
+        asked = 'show' in words
+        said = state if asked else ''
+        return subprocess.CompletedProcess(
+            words, 0 if asked else 5, said, 'Unit x.service not loaded.'
+        )
+
+    monkeypatch.setattr(systemd.subprocess, 'run', run)
+    monkeypatch.setattr(systemd, 'booted', lambda: True)
+
+
+def test_a_unit_that_is_not_known_counts_as_stopped(monkeypatch):
+    refusing(monkeypatch, 'inactive\n')
+    systemd.stop('x.service')
+
+
+def test_a_unit_that_does_not_stop_is_an_error(monkeypatch):
+    refusing(monkeypatch, 'active\n')
+    with pytest.raises(errors.InstallFailed, match='systemctl stop'):
+        systemd.stop('x.service')

@@ -188,6 +188,7 @@ def _reread_vassals(changed: list[pathlib.Path]) -> None:
 
 AS_BEFORE = 'Everything is as it was before.'
 LATER = f'What was there is in {HOME}; the next command puts it back.'
+GOES_ON = 'The next "glance-wsgi uninstall" goes on from there.'
 
 
 @contextlib.contextmanager
@@ -594,10 +595,11 @@ def _preview(file: File) -> Outcome:
     return Outcome(word, file.path, tuple(lines))
 
 
-def uninstall() -> Deployment | None:
+def uninstall() -> tuple[Deployment | None, list[str]]:
     """Put back what was there before the first "install".
 
-    :return: what was installed, as far as it is known
+    :return: what was installed, as far as it is known; and the modules of
+        Apache that stay, since another site needs some by now
     :raises errors.NotInstalled: there is nothing
     """
     deployment = installed()
@@ -607,13 +609,33 @@ def uninstall() -> Deployment | None:
             '"glance-wsgi install" is what would be undone.',
         )
     parts = () if deployment is None else servers.load(deployment).parts
-    with _telling('put back', LATER):
-        lasting().restore()
-    if systemd.booted():
-        # Apache first, which asks the other one.
-        for part in reversed(parts):
-            part.leave()
-        systemd.call('systemctl', 'daemon-reload')
+    for part in parts:
+        part.wait_until_quiet()
+    try:
+        kept = _uninstall(lasting(), parts)
+    except errors.GlanceWSGIError as error:
+        error.outcome = GOES_ON
+        raise
     if deployment is not None:
         shutil.rmtree(deployment.places.run, ignore_errors=True)
-    return deployment
+    return deployment, kept
+
+
+def _uninstall(
+    before: checkpoint.Checkpoint, parts: tuple[servers.Part, ...]
+) -> list[str]:
+    kept = []
+    # Apache first, which asks the other one.
+    for part in reversed(parts):
+        with _telling('put back', GOES_ON):
+            kept += part.withdraw(before)
+        if systemd.booted():
+            part.leave()
+    # Until the services are left they have their files; and until the end it
+    # is known which they are.
+    with _telling('put back', GOES_ON):
+        before.put_back(lambda path: path not in (_marker(), options_file()))
+        if systemd.booted():
+            systemd.call('systemctl', 'daemon-reload')
+        before.restore()
+    return kept

@@ -23,8 +23,13 @@ class Uninstall(base.Verb):
         """Stop it, and put everything back."""
         install.check_root()
         with install.alone():
-            deployment = install.uninstall()
+            deployment, kept = install.uninstall()
         print('Everything is as it was before "install".')
+        if kept:
+            print(
+                'But these modules of Apache stay, since another site needs '
+                f'some by now: {", ".join(kept)}.'
+            )
         if deployment is not None:
             print(f'The logs are left in {deployment.places.log}.')
         return 0

@@ -19,6 +19,7 @@ from functools import cached_property
 import psutil
 
 from glance_wsgi import addresses
+from glance_wsgi import checkpoint
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import processes
@@ -51,7 +52,7 @@ class SystemEmperor(emperor.Emperor):
 
     def stop(self, timeout: float) -> list[psutil.Process]:
         everything = [process for _, process in self.processes()]
-        systemd.call('systemctl', 'stop', systemd.UNIT)
+        systemd.stop(systemd.UNIT)
         return everything
 
     def enabling(self) -> list[servers.Enabling]:
@@ -65,7 +66,7 @@ class SystemEmperor(emperor.Emperor):
         systemd.call('systemctl', 'restart', systemd.UNIT)
 
     def leave(self) -> None:
-        systemd.call('systemctl', 'stop', systemd.UNIT)
+        systemd.stop(systemd.UNIT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,6 +288,34 @@ class SystemApache(apache.Apache):
             for process in processes.family(parent)
         ]
 
+    def withdraw(self, before: checkpoint.Checkpoint) -> list[str]:
+        conf = self.system.conf
+        modules = dict(self._enabled_modules(before))
+        marks = {mark for found in modules.values() for mark in found}
+        before.put_back(
+            lambda path: path.is_relative_to(conf) and path not in marks
+        )
+        self._check_accepted()
+        before.put_back(lambda path: path in marks)
+        if not self._control('-t').returncode:
+            return []
+        # Which of them another site works with, a test of files can't tell.
+        for name in modules:
+            systemd.call(*_words(self.system.enable_module, name))
+        before.let_stand(marks)
+        return list(modules)
+
+    def _enabled_modules(
+        self, before: checkpoint.Checkpoint
+    ) -> Iterator[tuple[str, tuple[pathlib.Path, ...]]]:
+        """The modules that "install" has enabled, with their marks."""
+        templates = self.system.module_marks
+        made = [pathlib.Path(change.path) for change in before.changes()]
+        for path in made if templates else ():
+            marks = _paths(templates, path.stem)
+            if path == marks[0]:
+                yield path.stem, marks
+
     def revert(self) -> None:
         if self.parent() is None:
             # It ends itself over files that it can't use.
@@ -298,16 +327,29 @@ class SystemApache(apache.Apache):
         self.reread()
 
     def reread(self) -> None:
-        """Let Apache read its files again, whatever their times say."""
+        """Let Apache read its files again, whatever their times say.
+
+        :raises errors.ServerRefuses: it would end over them, and is not told
+        """
         parent = self.parent()
         if parent is None:
             return
-        before = self._pidfile.stat().st_mtime_ns
-        parent.send_signal(signal.SIGUSR1)
+        self._check_accepted()
+        before = self._read_at()
+        processes.send(parent, signal.SIGUSR1)
         self._wait(
-            lambda: self._pidfile.stat().st_mtime_ns != before,
-            'did not read its files again',
+            lambda: self._read_at() > before, 'did not read its files again'
         )
+
+    def _check_accepted(self) -> None:
+        result = self._control('-t')
+        if result.returncode:
+            raise errors.ServerRefuses(
+                "The system's Apache refuses its configuration: "
+                f'{apache.said(result)}.',
+                'Correct that, then try again.',
+                'It was not told, and goes on with what it has read.',
+            )
 
 
 def _wait_until_free(
@@ -326,11 +368,15 @@ def _wait_until_free(
 def _enabling(
     command: str, name: str, marks: tuple[str, ...], ours: bool
 ) -> servers.Enabling:
-    return servers.Enabling(
-        tuple(word.format(name=name) for word in shlex.split(command)),
-        tuple(pathlib.Path(mark.format(name=name)) for mark in marks),
-        ours,
-    )
+    return servers.Enabling(_words(command, name), _paths(marks, name), ours)
+
+
+def _words(command: str, name: str) -> tuple[str, ...]:
+    return tuple(word.format(name=name) for word in shlex.split(command))
+
+
+def _paths(marks: tuple[str, ...], name: str) -> tuple[pathlib.Path, ...]:
+    return tuple(pathlib.Path(mark.format(name=name)) for mark in marks)
 
 
 def _sites(
