@@ -97,6 +97,134 @@ def machine(tmp_path, monkeypatch):
     return System(tmp_path, monkeypatch)
 
 
+def test_a_service_that_has_read_nothing_meanwhile_is_told_nothing(machine):
+    machine.installed('emperor+apache')
+    machine.killed('emperor+apache', active=['emperor', 'apache'])
+    assert install.recover()
+    assert machine.file == 'old'
+    assert machine.told == ['systemctl daemon-reload']
+
+
+def test_a_service_that_has_read_half_of_the_files_reads_them_again(machine):
+    """After a reboot, for instance; whether it had been told or not."""
+    machine.installed('emperor+apache')
+    machine.killed('emperor+apache', active=['emperor', 'apache'])
+    machine.read_since = {'apache'}
+    assert install.recover()
+    assert machine.told == ['systemctl daemon-reload', 'revert apache']
+
+
+def test_what_was_not_used_before_gives_its_addresses_back_first(machine):
+    machine.installed('emperor')
+    machine.killed('emperor+apache', active=['emperor', 'apache'])
+    machine.read_since = {'emperor', 'apache'}
+    assert install.recover()
+    assert machine.told[1:] == ['revert apache', 'revert emperor']
+
+
+def test_what_did_not_run_before_is_stopped(machine):
+    machine.killed('emperor')
+    assert install.recover()
+    assert machine.told == ['stop emperor', 'systemctl daemon-reload']
+    assert machine.file is None
+
+
+def test_a_service_that_does_not_follow_is_told_of_once(machine):
+    machine.installed('apache')
+    machine.killed('emperor+apache', active=['apache'])
+    machine.read_since = {'apache'}
+    machine.refused = {'stop emperor', 'revert apache'}
+    with pytest.raises(errors.InstallFailed) as caught:
+        install.recover()
+    assert caught.value.outcome.startswith('The files are as before')
+    assert machine.file == 'old'
+    assert machine.told[-1] == 'revert apache'
+    assert not install.recover()
+
+
+def test_a_kill_while_it_is_put_back_is_followed_by_the_rest(
+    machine, monkeypatch
+):
+    machine.installed('apache')
+    machine.killed('apache', active=['apache'])
+    machine.read_since = {'apache'}
+
+    def die(service):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, 'tell', lambda what, service: die(service))
+        with pytest.raises(KeyboardInterrupt):
+            install.recover()
+    assert install.recover()
+    assert machine.told[-1] == 'revert apache'
+
+
+def failing(machine, server, error):
+    """An installation that fails after its first file."""
+    made = object.__new__(install.Installation)
+    made.before = None
+    made.server = machine.load(None, server)
+    made.server.name = server
+
+    def work(before):
+        made._begin(before)
+        machine.write(before, machine.root / 'etc' / 'file', 'new')
+        raise error
+
+    return lambda: made._undoing(work)
+
+
+@pytest.mark.parametrize(
+    'kind', [errors.TemplateIncomplete, errors.KeystoneUnreachable]
+)
+def test_an_error_says_that_everything_is_as_it_was(machine, kind):
+    machine.installed('emperor')
+    with pytest.raises(kind) as caught:
+        failing(machine, 'emperor', kind('Cause.', 'Action.'))()
+    assert caught.value.line() == f'Cause. {install.AS_BEFORE} Action.'
+    assert machine.file == 'old'
+
+
+def test_an_error_says_what_could_not_be_put_back(machine):
+    machine.installed('apache')
+    machine.running.add('apache')
+    machine.read_since = {'apache'}
+    machine.refused = {'revert apache'}
+    with pytest.raises(errors.NotReady) as caught:
+        failing(machine, 'apache', errors.NotReady('Cause.', 'Action.'))()
+    assert REFUSED.cause in caught.value.outcome
+    assert install.AS_BEFORE not in caught.value.line()
+    assert machine.file == 'old'
+
+
+def test_an_error_before_the_first_file_says_that_nothing_was_changed(machine):
+    made = object.__new__(install.Installation)
+
+    def work(before):
+        raise errors.ServerRefuses('Cause.', 'Action.')
+
+    with pytest.raises(errors.ServerRefuses) as caught:
+        made._undoing(work)
+    assert caught.value.outcome == 'Nothing was changed.'
+
+
+def test_the_catalogue_follows_what_is_put_back(machine, monkeypatch):
+    machine.installed('emperor')
+    machine.killed('emperor', active=['emperor'])
+    note = install._Note.read(install._tentative())
+    install.dataclasses.replace(note, registered=True).write(
+        install._tentative()
+    )
+    seen = []
+    monkeypatch.setattr(install, '_wait_for_health', lambda known: None)
+    monkeypatch.setattr(
+        install, '_register', lambda up: seen.append(up.deployment.state.path)
+    )
+    assert install.recover()
+    assert seen == [machine.root / 'state']
+
+
 @pytest.mark.parametrize('service', ['apache', 'emperor'])
 @pytest.mark.parametrize('what', ['wait', 'leave'])
 def test_uninstalling_goes_on_where_it_has_failed(machine, service, what):

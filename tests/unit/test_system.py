@@ -128,7 +128,10 @@ def test_apache_is_not_told_to_read_what_it_would_end_over(
 
 def test_an_apache_that_has_ended_has_read_nothing(monkeypatch, tmp_path):
     control = Control(monkeypatch, tmp_path)
+    assert not control.apache.has_read_since(1)
+    assert control.apache.has_read_since(0)
     control.pidfile.unlink()
+    assert control.apache.has_read_since(1)
     monkeypatch.setattr(apache, '_START_TIMEOUT', 0.1)
     monkeypatch.setattr(control, 'take', control.signals.append)
     with pytest.raises(errors.NotReady):

@@ -132,6 +132,13 @@ class Part(abc.ABC):
         """Those of its files that are read when it starts, never later."""
         return set()
 
+    def has_read_since(self, moment: int) -> bool:
+        """Whether it has read its files since, or has ended.
+
+        :param moment: nanoseconds, as files' times are
+        """
+        return False
+
     def revert(self) -> None:  # noqa: B027
         """Serve as the files say that were put back."""
 

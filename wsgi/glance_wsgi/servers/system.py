@@ -62,6 +62,12 @@ class SystemEmperor(emperor.Emperor):
     def start_files(self) -> set[pathlib.Path]:
         return {systemd.UNIT_FILE, self._emperor_ini}
 
+    def has_read_since(self, moment: int) -> bool:
+        try:
+            return self._pidfile('emperor').stat().st_mtime_ns > moment
+        except FileNotFoundError:
+            return True
+
     def revert(self) -> None:
         systemd.call('systemctl', 'restart', systemd.UNIT)
 
@@ -316,7 +322,12 @@ class SystemApache(apache.Apache):
             if path == marks[0]:
                 yield path.stem, marks
 
+    def has_read_since(self, moment: int) -> bool:
+        return not 0 < self._read_at() <= moment
+
     def revert(self) -> None:
+        if self.site.exists():
+            self._wait_for_addresses()
         if self.parent() is None:
             # It ends itself over files that it can't use.
             systemd.call('systemctl', 'restart', self.system.service)
