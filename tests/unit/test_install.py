@@ -4,6 +4,7 @@ The services are no real ones here: what becomes of those is seen in
 tests/systemd.
 """
 
+import argparse
 import types
 
 import pytest
@@ -14,6 +15,8 @@ from glance_wsgi import places
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import systemd
+from glance_wsgi.cmd import reload
+from glance_wsgi.deployment import Deployment
 
 REFUSED = errors.InstallFailed('It is refused.', 'Mend it.')
 
@@ -251,3 +254,51 @@ def test_uninstalling_goes_on_where_it_has_failed(machine, service, what):
     assert machine.file is None
     with pytest.raises(errors.NotInstalled):
         install.uninstall()
+
+
+def test_a_reload_takes_what_was_installed_before_a_kill(
+    machine, monkeypatch, capsys
+):
+    machine.installed('emperor')
+    before = install._tentative()
+    install._Note('emperor', 0, ('emperor',)).write(before)
+    machine.write(before, install.options_file(), '[server]\nthreads = 9\n')
+    seen = []
+
+    class Installation:
+        def __init__(self, deployment):
+            seen.append(deployment.conf.server.threads)
+
+        def reload(self, timeout, told):
+            return False
+
+    monkeypatch.setattr(install, 'Installation', Installation)
+    assert reloaded(machine) == 0
+    assert seen == [Deployment(machine.root / 'state').conf.server.threads]
+    assert seen != [9]
+
+
+def reloaded(machine, state_dir=None):
+    verb = reload.Reload(None, argparse.Namespace(debug=False))
+    verb._runs_itself = lambda parsed_args: False
+    return verb.run(argparse.Namespace(state_dir=state_dir, timeout=None))
+
+
+def test_after_a_first_install_was_killed_nothing_can_be_reloaded(
+    machine, capsys
+):
+    before = install._tentative()
+    install._Note('emperor', 0, ()).write(before)
+    machine.write(
+        before, install._marker(), '{"state_dir": "/nowhere", "files": []}'
+    )
+    assert reloaded(machine) == errors.Exit.NOT_INSTALLED
+    assert 'put back' in capsys.readouterr().err
+
+
+def test_a_state_directory_that_is_named_is_what_is_reloaded(machine, capsys):
+    """And not what is installed, which is another one."""
+    machine.installed('emperor')
+    other = machine.root / 'other'
+    assert reloaded(machine, other) == errors.Exit.STATE_MISSING
+    assert str(other) in capsys.readouterr().err
