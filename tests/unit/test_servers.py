@@ -14,6 +14,7 @@ import pytest
 from glance_wsgi import errors
 from glance_wsgi import processes
 from glance_wsgi import servers
+from glance_wsgi.servers import emperor
 from glance_wsgi.servers import mod_wsgi
 from glance_wsgi.servers import system
 
@@ -264,3 +265,43 @@ def test_a_process_is_known_by_the_title_that_its_template_gives_it():
         part = mod_wsgi.Daemons(None)
         assert part.role(found) == 'glance-api worker'
         os.kill(process.pid, 9)
+
+
+def test_a_transfer_is_not_looked_for_in_what_is_no_file(application):
+    """The service user owns the directory, and root looks there."""
+    victim = application.busy.with_name('victim')
+    with locked(victim, fcntl.LOCK_EX):
+        application.busy.symlink_to(victim)
+        assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
+    application.busy.unlink()
+    # Whoever opens it to read waits for somebody who writes.
+    os.mkfifo(application.busy)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
+
+
+@pytest.fixture
+def uwsgi(tmp_path):
+    """A part whose run directory is that of a test."""
+    made = object.__new__(emperor.Emperor)
+    made.deployment = types.SimpleNamespace(
+        places=types.SimpleNamespace(run=tmp_path)
+    )
+    return made
+
+
+def test_workers_are_renewed_by_a_letter_in_a_pipe(uwsgi, tmp_path):
+    os.mkfifo(tmp_path / 'glance-api.fifo')
+    reader = os.open(tmp_path / 'glance-api.fifo', os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, 'rb') as fifo:
+        uwsgi.renew(types.SimpleNamespace(name='glance-api'), [])
+        assert fifo.read() == b'c'
+
+
+@pytest.mark.parametrize('how', ['symlink_to', 'hardlink_to'])
+def test_no_letter_is_written_to_what_is_no_pipe(uwsgi, tmp_path, how):
+    """The service user owns the directory, and root writes there."""
+    victim = tmp_path / 'victim'
+    victim.write_text('precious')
+    getattr(tmp_path / 'glance-api.fifo', how)(victim)
+    uwsgi.renew(types.SimpleNamespace(name='glance-api'), [])
+    assert victim.read_text() == 'precious'

@@ -248,11 +248,13 @@ def _wait_for_quiet(run: pathlib.Path, timeout: float) -> bool:
 
 
 def _is_quiet(file: pathlib.Path) -> bool:
-    with file.open() as handle:
-        try:
+    try:
+        with open(file, opener=programs.open_own) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+    except BlockingIOError:
+        return False
+    except OSError:  # it is gone, or was none that an application has made
+        return True
     return True
 
 
