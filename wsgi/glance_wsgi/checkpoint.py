@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 
 from glance_wsgi import state
@@ -232,8 +233,7 @@ class Checkpoint:
         except OSError:  # another file system
             # First of all room is made: what is there now may fill the disk.
             path.unlink(missing_ok=True)
-            shutil.copy2(copy, path)
-            os.chown(path, uid, gid)
+            _copy_to(copy, path)
 
     def forget(self) -> None:
         """Let the changes stand: there is nothing to be put back any more."""
@@ -249,6 +249,20 @@ def _give_name(copy: pathlib.Path, path: pathlib.Path) -> None:
     os.replace(name, path)
     # If it was there already, both names are left.
     name.unlink(missing_ok=True)
+
+
+def _copy_to(copy: pathlib.Path, path: pathlib.Path) -> None:
+    """Make a file like a copy; it has its rights before it has its name."""
+    facts = copy.stat()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=state.UNFINISHED)
+    with open(handle, 'wb') as file:
+        os.fchown(handle, facts.st_uid, facts.st_gid)
+        os.fchmod(handle, facts.st_mode & 0o7777)
+        file.write(copy.read_bytes())
+        file.flush()
+        os.fsync(handle)
+    os.utime(name, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    os.replace(name, path)
 
 
 @contextlib.contextmanager
