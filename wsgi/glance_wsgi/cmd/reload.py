@@ -22,6 +22,8 @@ class Reload(base.Verb):
     serve.
     """
 
+    interrupts = base.ENDS
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
         parser = super().get_parser(prog_name)

@@ -15,6 +15,8 @@ class Uninstall(base.Verb):
     and the logs stay.
     """
 
+    interrupts = base.ENDS
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser without options: there is one installation."""
         return command.Command.get_parser(self, prog_name)
