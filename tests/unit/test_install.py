@@ -302,3 +302,25 @@ def test_a_state_directory_that_is_named_is_what_is_reloaded(machine, capsys):
     other = machine.root / 'other'
     assert reloaded(machine, other) == errors.Exit.STATE_MISSING
     assert str(other) in capsys.readouterr().err
+
+
+def test_files_of_a_deployment_are_never_removed_as_stale(
+    machine, monkeypatch
+):
+    old = machine.root / 'etc' / 'old.conf'
+    own = machine.root / 'state' / 'etc' / 'glance-api.conf'
+    for path in (old, own):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(
+        install,
+        'facts',
+        lambda: {
+            'state_dir': str(machine.root / 'state'),
+            'files': [str(old), str(own)],
+        },
+    )
+    made = object.__new__(install.Installation)
+    monkeypatch.setattr(made, 'files', list, raising=False)
+    monkeypatch.setattr(made, '_marks', list, raising=False)
+    assert made._stale() == [old]

@@ -452,14 +452,19 @@ class Installation:
         ]
 
     def _stale(self) -> list[pathlib.Path]:
-        """What was installed before, and is not wanted any more."""
-        known = facts() or {'files': []}
+        """What was installed before, and is not wanted any more.
+
+        Never what is in a state directory: it is the deployment's own.
+        """
+        known = facts() or {'files': [], 'state_dir': HOME}
         wanted = {str(file.path) for file in self.files()}
         wanted |= {str(mark) for mark in self._marks()}
         return [
             pathlib.Path(path)
             for path in sorted(set(known['files']) - wanted)
-            if os.path.lexists(path) and not os.path.isdir(path)
+            if os.path.lexists(path)
+            and not os.path.isdir(path)
+            and not pathlib.Path(path).is_relative_to(known['state_dir'])
         ]
 
     def preview(self) -> list[Outcome]:
