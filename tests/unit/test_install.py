@@ -7,6 +7,7 @@ tests/systemd.
 import argparse
 import types
 
+import material
 import pytest
 
 from glance_wsgi import errors
@@ -302,6 +303,14 @@ def test_a_state_directory_that_is_named_is_what_is_reloaded(machine, capsys):
     other = machine.root / 'other'
     assert reloaded(machine, other) == errors.Exit.STATE_MISSING
     assert str(other) in capsys.readouterr().err
+
+
+def test_what_up_has_made_is_shown_as_it_is_installed(machine):
+    machine.installed('emperor')
+    up = material.deployment(machine.root / 'state')
+    assert install.as_installed(up).places.system
+    other = material.deployment(machine.root / 'other')
+    assert install.as_installed(other) is other
 
 
 def test_files_of_a_deployment_are_never_removed_as_stale(

@@ -111,6 +111,14 @@ def installed() -> Deployment | None:
     return in_system(found)
 
 
+def as_installed(deployment: Deployment) -> Deployment:
+    """A deployment of "up" as it is installed, where it is."""
+    known = facts()
+    if known is None or known['state_dir'] != str(deployment.state.path):
+        return deployment
+    return installed() or deployment
+
+
 def in_system(deployment: Deployment) -> Deployment:
     """A deployment with its server in the system's places."""
     deployment.places = Places.of_system()
