@@ -95,6 +95,10 @@ def test_it_writes_to_what_the_configuration_of_others_names(tmp_path):
         ('[2001:db8::1]:443', ('2001:db8::1', 443)),
         ('192.0.2.1', ('192.0.2.1', None)),
         ('*', (None, None)),
+        ('[::1]', ('::1', None)),
+        ('[::]', (None, None)),
+        ('[::1]:*', ('::1', None)),
+        ('example.org:80', ('example.org', 80)),
     ],
 )
 def test_an_address_is_read_as_apache_writes_it(text, expected):
@@ -105,6 +109,19 @@ def test_each_distribution_says_where_its_apache_has_sites():
     for platform in platforms.PLATFORMS:
         assert platform.apache.system.site.suffix == '.conf'
         assert platform.apache.system.site.is_absolute()
+
+
+def test_a_module_of_a_relative_path_is_in_the_root_of_the_server(tmp_path):
+    file = tmp_path / 'mods.conf'
+    file.write_text(
+        'LoadModule wsgi_module modules/mod_wsgi.so\n'
+        'LoadModule ssl_module "/usr/lib/mod_ssl.so"\n'
+    )
+    found = system._loads(f'  (1) {file}\n', tmp_path, tmp_path / 'root')
+    assert dict(found) == {
+        'wsgi_module': f'{tmp_path}/root/modules/mod_wsgi.so',
+        'ssl_module': '/usr/lib/mod_ssl.so',
+    }
 
 
 def refusing(monkeypatch, state):

@@ -216,7 +216,7 @@ class SystemDaemons(system.SystemApache, Daemons):
         super().check_installable()
         # It is one for all sites; ours is not loaded beside another one.
         other = self.running_configuration.module('wsgi_module')
-        if other is not None and not other.samefile(self._module):
+        if other and not (other.exists() and other.samefile(self._module)):
             raise errors.ServerRefuses(
                 f'Apache loads {other}, which is not the mod_wsgi for '
                 f'{self.deployment.python}, {self._module}.',

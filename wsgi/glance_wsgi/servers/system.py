@@ -181,7 +181,7 @@ class SystemApache(apache.Apache):
         return Configuration(
             *_sites(config.stdout, self.site),
             frozenset(names),
-            tuple(_loads(files.stdout, self.site)),
+            tuple(_loads(files.stdout, self.site, self.system.conf)),
         )
 
     @property
@@ -409,23 +409,35 @@ def _sites(
     return tuple(listens), tuple(hosts)
 
 
-def _loads(includes: str, ours: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """Each module that is loaded by one of the files, with its own file."""
+def _loads(
+    includes: str, ours: pathlib.Path, root: pathlib.Path
+) -> Iterator[tuple[str, str]]:
+    """Each module that is loaded by one of the files, with its own file.
+
+    :param root: what a relative path of it begins in
+    """
     for name in re.findall(r'^\s*\([\d*]+\) (/.*)$', includes, re.MULTILINE):
         file = pathlib.Path(name)
         if file.resolve() != ours:
-            yield from re.findall(
+            for module, path in re.findall(
                 r'^\s*LoadModule\s+(\S+)\s+"?([^"\s]+)',
                 file.read_text(errors='replace'),
                 re.MULTILINE | re.IGNORECASE,
-            )
+            ):
+                yield module, str(root / path)
+
+
+# What the brackets of "[::1]" have in them is no port.
+_ADDRESS = re.compile(r'(\[.*\]|[^:]*)(?::(\d+|\*))?')
 
 
 def _address(text: str) -> tuple[str | None, int | None]:
     """Host and port as Apache writes them; None for all of them."""
-    host, _, port = text.rpartition(':')
-    if not host:
-        host, port = ('', text) if text.isdigit() else (text, '*')
+    found = _ADDRESS.fullmatch(text)
+    host, port = found.groups() if found else (text, None)
+    if port is None and host.isdigit():
+        host, port = '', host
     host = host.strip('[]')
     anywhere = host in ('', '*', '_default_', '0.0.0.0', '::')  # noqa: S104
-    return None if anywhere else host, None if port == '*' else int(port)
+    number = int(port) if port and port != '*' else None
+    return None if anywhere else host, number
