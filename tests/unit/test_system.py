@@ -183,3 +183,16 @@ def test_modules_stay_while_apache_refuses_something_else(
     control = Control(monkeypatch, tmp_path, refuses=lambda: True)
     with pytest.raises(errors.ServerRefuses):
         control.apache.withdraw(before)
+
+
+def test_an_apache_that_has_been_removed_is_in_nobodys_way(
+    monkeypatch, tmp_path
+):
+    control = Control(monkeypatch, tmp_path)
+
+    def missing(*words):
+        raise FileNotFoundError('/usr/sbin/apache2ctl')
+
+    monkeypatch.setattr(control, 'refuses', missing)
+    before = checkpoint.Checkpoint(tmp_path / 'before')
+    assert control.apache.withdraw(before) == []

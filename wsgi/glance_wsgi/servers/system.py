@@ -303,7 +303,7 @@ class SystemApache(apache.Apache):
         )
         self._check_accepted()
         before.put_back(lambda path: path in marks)
-        if not self._control('-t').returncode:
+        if not self._refusal():
             return []
         # Which of them another site works with, a test of files can't tell.
         for name in modules:
@@ -352,12 +352,19 @@ class SystemApache(apache.Apache):
             lambda: self._read_at() > before, 'did not read its files again'
         )
 
+    def _refusal(self) -> str:
+        """What Apache has against its configuration; empty for nothing."""
+        try:
+            result = self._control('-t')
+        except FileNotFoundError:  # it has been removed, and refuses nothing
+            return ''
+        return apache.said(result) if result.returncode else ''
+
     def _check_accepted(self) -> None:
-        result = self._control('-t')
-        if result.returncode:
+        refusal = self._refusal()
+        if refusal:
             raise errors.ServerRefuses(
-                "The system's Apache refuses its configuration: "
-                f'{apache.said(result)}.',
+                f"The system's Apache refuses its configuration: {refusal}.",
                 'Correct that, then try again.',
                 'It was not told, and goes on with what it has read.',
             )
