@@ -179,6 +179,9 @@ def test_a_configuration_of_glance_that_cannot_be_loaded(site):
 
 
 def test_what_apache_itself_refuses(site):
+    # What serves goes on, without a start: the Emperor has seen nothing.
+    pids = '/run/glance-wsgi/glance-api.pid', '/run/glance-wsgi/keystone.pid'
+    before = site('cat', *pids).stdout
     line = refused(
         site,
         29,
@@ -186,6 +189,8 @@ def test_what_apache_itself_refuses(site):
         '--mod-wsgi=/etc/hostname',
     )
     assert 'Apache' in line
+    assert 'Everything is as it was before.' in line
+    assert site('cat', *pids).stdout == before
 
 
 def test_a_user_who_is_not_root(site):

@@ -70,7 +70,7 @@ def test_after_a_switch_that_was_killed_the_previous_one_is_reloaded(fresh):
     fresh.glance_wsgi('install', '--server=mod_wsgi', '--task-mercy=2')
     before = snapshots.of(fresh)
     killed(fresh, STARTED, '--server=uwsgi', '--listen=127.0.0.1:9393')
-    fresh.glance_wsgi('reload')
+    fresh.glance_wsgi('reload', '--timeout=60')
     assert snapshots.differences(before, snapshots.of(fresh)) == []
     # By the catalogue, in which Keystone was at the other address.
     machine.until(fresh.serves, 'what was installed before serves')
