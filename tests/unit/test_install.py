@@ -213,8 +213,13 @@ def test_an_error_before_the_first_file_says_that_nothing_was_changed(machine):
     assert caught.value.outcome == 'Nothing was changed.'
 
 
-def test_the_catalogue_follows_what_is_put_back(machine, monkeypatch):
+@pytest.mark.parametrize('by_up', [True, False])
+def test_the_catalogue_follows_what_is_put_back(machine, monkeypatch, by_up):
+    """Where it is ours, and not that of a Glance that others configure."""
     machine.installed('emperor')
+    if by_up:
+        state.StateDir(machine.root / 'state').path.mkdir()
+        state.StateDir(machine.root / 'state').write_marker({})
     machine.killed('emperor', active=['emperor'])
     note = install._Note.read(install._tentative())
     install.dataclasses.replace(note, registered=True).write(
@@ -226,7 +231,7 @@ def test_the_catalogue_follows_what_is_put_back(machine, monkeypatch):
         install, '_register', lambda up: seen.append(up.deployment.state.path)
     )
     assert install.recover()
-    assert seen == [machine.root / 'state']
+    assert seen == ([machine.root / 'state'] if by_up else [])
 
 
 @pytest.mark.parametrize('service', ['apache', 'emperor'])

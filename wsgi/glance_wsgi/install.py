@@ -243,7 +243,7 @@ def _serve_again(
         if part.service in note.active and part.has_read_since(note.at):
             with _collecting(troubles):
                 part.revert()
-    if note.registered and known is not None:
+    if note.registered and known is not None and known.hosted is None:
         _wait_for_health(known)
         _register(steps.Up(known))
 
