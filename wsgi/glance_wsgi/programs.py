@@ -152,21 +152,6 @@ def complaint(output: str) -> str:
     return said[-1].rstrip('.') if said else ''
 
 
-def size(log: pathlib.Path) -> int:
-    """The bytes that a log has; 0 where there is none."""
-    return log.stat().st_size if log.exists() else 0
-
-
-def read_from(log: pathlib.Path, start: int) -> str:
-    """What a log says behind its first `start` bytes; empty without one."""
-    try:
-        with log.open(errors='replace') as file:
-            file.seek(start)
-            return file.read()
-    except OSError:
-        return ''
-
-
 def open_own(
     path: str | os.PathLike[str],
     flags: int,
@@ -185,6 +170,21 @@ def open_own(
         os.close(handle)
         raise OSError(errno.EPERM, 'It is no file of ours', str(path))
     return handle
+
+
+def size(log: pathlib.Path) -> int:
+    """The bytes that a log has; 0 where there is none."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def read_from(log: pathlib.Path, start: int) -> str:
+    """What a log says behind its first `start` bytes; empty without one."""
+    try:
+        with open(log, errors='replace', opener=open_own) as file:
+            file.seek(start)
+            return file.read()
+    except OSError:
+        return ''
 
 
 def run(
