@@ -338,3 +338,41 @@ def test_files_of_a_deployment_are_never_removed_as_stale(
     monkeypatch.setattr(made, 'files', list, raising=False)
     monkeypatch.setattr(made, '_marks', list, raising=False)
     assert made._stale() == [old]
+
+
+def test_vassals_are_changed_when_apache_has_accepted_its_files(
+    machine, monkeypatch
+):
+    """The Emperor acts on them at once, and serves what was there."""
+    etc = machine.root / 'etc'
+    made = object.__new__(install.Installation)
+    made.before = None
+    made.deployment = install.in_system(Deployment(machine.root / 'state'))
+    made.server = machine.load(None, 'emperor')
+    made.server.name = 'emperor'
+    made.outcomes = []
+    vassals = etc / 'vassals'
+    vassals.mkdir()
+    for name in ('api.ini', 'stale.ini'):
+        (vassals / name).write_text('old')
+    seen = []
+    new = [
+        install._plain(path, 'new')
+        for path in (etc / 'file', vassals / 'api.ini')
+    ]
+    monkeypatch.setattr(made, 'files', lambda: new, raising=False)
+    monkeypatch.setattr(made, '_stale', lambda: [vassals / 'stale.ini'])
+    monkeypatch.setattr(made, '_try_early', lambda: None)
+    monkeypatch.setattr(made, '_enabling', list)
+    monkeypatch.setattr(made, '_make_directories', lambda before: None)
+
+    def refuse():
+        seen.append(machine.file)
+        seen.extend(path.read_text() for path in sorted(vassals.iterdir()))
+        raise errors.ServerRefuses('Cause.', 'Action.')
+
+    monkeypatch.setattr(made, '_try_late', refuse)
+    with pytest.raises(errors.ServerRefuses):
+        made._undoing(made._install)
+    assert seen == ['new', 'old', 'old']
+    assert machine.file is None
