@@ -8,6 +8,7 @@ https://www.freedesktop.org/software/systemd/man/systemd-nspawn.html
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -41,6 +42,9 @@ PACKAGES = (
 PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 BIN = pathlib.Path(sys.prefix, 'bin')
+
+# A control group stays as long as anything in it has not quite ended.
+_numbers = itertools.count()
 
 
 def obstacle() -> str | None:
@@ -155,7 +159,7 @@ class Machine:
         ]
         # Several machines must not share one control group, in which each
         # systemd would find processes of the others.
-        self.cgroups = _cgroups(f'glance-wsgi-{os.getpid()}-{id(self)}')
+        self.cgroups = _cgroups(f'glance-wsgi-{os.getpid()}-{next(_numbers)}')
         enter = 'for d in {}; do echo $$ >$d/cgroup.procs; done; exec "$@"'
         script = enter.format(' '.join(map(str, self.cgroups)))
         with (self.place / 'console').open('w') as console:

@@ -178,14 +178,27 @@ def test_a_configuration_of_glance_that_cannot_be_loaded(site):
         own.unlink()
 
 
+def test_another_mod_wsgi_than_the_one_that_apache_loads(site):
+    line = refused(site, 29, '--server=mod_wsgi', '--mod-wsgi=/etc/hostname')
+    assert 'Apache loads' in line
+
+
 def test_what_apache_itself_refuses(site):
-    line = refused(
-        site,
-        29,
-        '--server=mod_wsgi',
-        '--mod-wsgi=/etc/hostname',
-    )
-    assert 'Apache' in line
+    # What serves goes on, without a start: the Emperor has seen nothing.
+    pids = '/run/glance-wsgi/glance-api.pid', '/run/glance-wsgi/keystone.pid'
+    before = site('cat', *pids).stdout
+    # It would not look at ours beside the distribution's.
+    loads = '/etc/apache2/mods-enabled/wsgi.load'
+    site('mv', loads, f'{loads}.away')
+    try:
+        line = refused(
+            site, 29, '--server=mod_wsgi', '--mod-wsgi=/etc/hostname'
+        )
+    finally:
+        site('mv', f'{loads}.away', loads)
+    assert 'Apache refuses' in line
+    assert site('cat', *pids).stdout == before
+    assert 'Everything is as it was before.' in line
 
 
 def test_a_user_who_is_not_root(site):

@@ -4,6 +4,8 @@ import machine
 import pytest
 import snapshots
 
+from glance_wsgi import render
+
 SITE = '/etc/apache2/sites-available/glance-wsgi.conf'
 DROP_IN = '/run/systemd/system/glance-wsgi.service.d'
 
@@ -44,13 +46,42 @@ def test_a_unit_of_the_same_name_that_somebody_else_wrote(fresh):
         foreign.unlink()
 
 
-def test_a_server_that_is_not_installed(fresh):
-    fresh('mv', '/usr/sbin/apache2', '/usr/sbin/apache2.away')
+@pytest.mark.parametrize(
+    ('server', 'file', 'package'),
+    [
+        ('uwsgi', machine.BIN / 'uwsgi', 'uWSGI'),
+        ('apache-uwsgi', '/usr/sbin/apache2', 'apt-get install apache2'),
+        (
+            'mod_wsgi',
+            '/usr/lib/apache2/modules/mod_wsgi.so',
+            'libapache2-mod-wsgi-py3',
+        ),
+    ],
+)
+def test_a_server_that_is_not_installed(fresh, server, file, package):
+    if server == 'mod_wsgi':
+        fresh('mv', file, f'{file}.away')
+    else:
+        # The virtualenv is not the machine's own.
+        fresh('mount', '--bind', '/dev/null', file)
     try:
-        line = refused(fresh, 22, '--server=apache-uwsgi')
-        assert 'apt-get install apache2' in line
+        assert package in refused(fresh, 22, f'--server={server}')
     finally:
-        fresh('mv', '/usr/sbin/apache2.away', '/usr/sbin/apache2')
+        if server == 'mod_wsgi':
+            fresh('mv', f'{file}.away', file)
+        else:
+            fresh('umount', file)
+
+
+def test_a_template_that_needs_what_nobody_gives(fresh):
+    template = render.template_directory() / 'glance-wsgi.tmpfiles.j2'
+    fresh.file('/root/template').write_text('{{ nobody }}\n')
+    fresh('mount', '--bind', '/root/template', template)
+    try:
+        line = refused(fresh, 54, '--server=mod_wsgi')
+        assert 'Everything is as it was before.' in line
+    finally:
+        fresh('umount', template)
 
 
 def test_a_service_that_does_not_start(fresh):

@@ -79,6 +79,17 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(installed):
     assert snapshots.of(installed.machine, times=True) == before
 
 
+def test_it_is_shown_and_checked_as_it_is_installed(installed):
+    said = installed.machine.glance_wsgi('status', '--format=json').stdout
+    shown = json.loads(said)
+    assert shown['serving']
+    assert shown['server'].startswith(installed.server)
+    assert shown['processes']
+    checked = installed.machine.glance_wsgi('check', check=False)
+    assert checked.returncode == 0, checked.stdout
+    assert 'Checked ' in checked.stderr
+
+
 def test_it_can_be_stopped_and_started(installed):
     for unit in reversed(installed.units):
         installed.machine('systemctl', 'stop', unit)

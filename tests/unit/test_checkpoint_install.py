@@ -1,10 +1,16 @@
 """What "install" needs of a checkpoint beyond files that are changed."""
 
+import errno
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from test_checkpoint import facts
 from test_checkpoint import file
 from test_checkpoint import place  # noqa: F401
 
+from glance_wsgi import checkpoint
 from glance_wsgi import state
 from glance_wsgi.checkpoint import Checkpoint
 
@@ -76,3 +82,72 @@ def test_nothing_taken_over_is_nothing_to_be_put_back(tmp_path):
     lasting = Checkpoint(tmp_path / 'lasting')
     lasting.take_over(Checkpoint(tmp_path / 'none'))
     assert not lasting.exists
+
+
+def test_it_can_be_put_back_again_until_it_is_forgotten(
+    place,  # noqa: F811
+    before,
+):
+    """By the next command, where something else has failed meanwhile."""
+    seen = facts(place)
+    for text in ('once', 'twice'):
+        before.write(file(place / 'file', text))
+        before.write(file(place / text))
+        before.put_back()
+        assert facts(place) == seen
+    before.restore()
+    assert facts(place) == seen
+
+
+def test_a_part_can_be_put_back_before_the_rest(place, before):  # noqa: F811
+    seen = facts(place)
+    before.write(file(place / 'file'))
+    before.write(file(place / 'new'))
+    before.put_back(lambda path: path.name == 'new')
+    assert facts(place).keys() == seen.keys()
+    assert facts(place) != seen
+    before.restore()
+    assert facts(place) == seen
+
+
+def test_a_change_that_is_let_stand_is_not_put_back(place, before):  # noqa: F811
+    before.write(file(place / 'file'))
+    before.write(file(place / 'new'))
+    before.let_stand([place / 'new'])
+    before.restore()
+    assert (place / 'new').exists()
+
+
+def test_a_secret_is_closed_from_the_first_moment_on_another_file_system(
+    place,  # noqa: F811
+    before,
+    monkeypatch,
+):
+    (place / 'file').chmod(0o600)
+    seen = facts(place)
+    before.write(file(place / 'file'))
+    rights = []
+
+    def no_link(*paths):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def spy(name, *words, **options):
+        made = open(name, *words, **options)  # noqa: SIM115
+        if words[:1] == ('wb',):
+            rights.append(os.fstat(made.fileno()).st_mode & 0o077)
+        return made
+
+    real = os.replace
+    monkeypatch.setattr(
+        os,
+        'replace',
+        lambda old, new: (
+            real(old, new) if place == Path(old).parent else no_link()
+        ),
+    )
+    monkeypatch.setattr(os, 'link', no_link)
+    for module in (checkpoint, shutil):
+        monkeypatch.setattr(module, 'open', spy, raising=False)
+    before.restore()
+    assert facts(place) == seen
+    assert rights == [0]

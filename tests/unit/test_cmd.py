@@ -1,6 +1,9 @@
 """The command line: how errors and exit codes reach the person."""
 
+import argparse
+import importlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,6 +11,7 @@ import pytest
 
 from glance_wsgi import errors
 from glance_wsgi import servers
+from glance_wsgi.cmd import base
 from glance_wsgi.cmd import main
 from glance_wsgi.cmd import status
 from glance_wsgi.deployment import Deployment
@@ -181,3 +185,30 @@ def test_an_interrupt_that_python_swallows_ends_before_the_next_step():
     assert result.returncode == errors.Exit.INTERRUPTED, result
     assert result.stdout == 'goes on\n'
     assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize('verb', ['install', 'uninstall', 'reload'])
+@pytest.mark.parametrize('number', base.ENDS, ids=lambda number: number.name)
+def test_whatever_ends_a_change_lets_it_be_put_back(monkeypatch, verb, number):
+    """A terminal that is closed, systemd, the person."""
+    module = importlib.import_module(f'glance_wsgi.cmd.{verb}')
+    put_back = []
+
+    def work(self, parsed_args):
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException:
+            put_back.append(number)
+            raise
+
+    kind = getattr(module, verb.capitalize())
+    monkeypatch.setattr(kind, 'take_action', work)
+    before = signal.getsignal(number)
+    # As pytest itself may have been told to ignore one.
+    signal.signal(number, signal.SIG_DFL)
+    try:
+        made = kind(None, argparse.Namespace(debug=False))
+        assert made.run(argparse.Namespace()) == Exit.INTERRUPTED
+    finally:
+        signal.signal(number, before)
+    assert put_back == [number]

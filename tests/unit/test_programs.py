@@ -192,3 +192,12 @@ def test_own_hosts_are_never_asked_through_a_proxy(monkeypatch):
         assert environment['no_proxy'] == environment['NO_PROXY']
     assert requests.utils.should_bypass_proxies('http://192.0.2.1/', None)
     assert not requests.utils.should_bypass_proxies('http://192.0.2.2/', None)
+
+
+def test_nothing_is_told_of_a_log_that_is_a_link(tmp_path):
+    """What root reads there, it shows to the person."""
+    victim = tmp_path / 'victim'
+    victim.write_text('secret')
+    (tmp_path / 'api.log').symlink_to(victim)
+    assert programs.read_from(tmp_path / 'api.log', 0) == ''
+    assert programs.read_from(victim, 2) == 'cret'

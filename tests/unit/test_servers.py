@@ -14,6 +14,7 @@ import pytest
 from glance_wsgi import errors
 from glance_wsgi import processes
 from glance_wsgi import servers
+from glance_wsgi.servers import emperor
 from glance_wsgi.servers import mod_wsgi
 from glance_wsgi.servers import system
 
@@ -144,19 +145,19 @@ def locked(path, kind=fcntl.LOCK_SH):
 
 @pytest.fixture
 def application(tmp_path):
-    return types.SimpleNamespace(busy=tmp_path / 'busy')
+    return types.SimpleNamespace(busy=tmp_path / 'glance-api.busy')
 
 
 def test_an_application_that_never_was_busy_is_quiet(application):
-    assert mod_wsgi._wait_for_quiet((application,), 0)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
 
 
 def test_quiet_is_when_no_transfer_holds_the_lock(application):
     with locked(application.busy):
         began = time.monotonic()
-        assert not mod_wsgi._wait_for_quiet((application,), 0.2)
+        assert not mod_wsgi._wait_for_quiet(application.busy.parent, 0.2)
         assert time.monotonic() - began >= 0.2
-    assert mod_wsgi._wait_for_quiet((application,), 0)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
 
 
 def test_waiting_for_a_quiet_moment_ends_with_the_transfer(application):
@@ -167,12 +168,12 @@ def test_waiting_for_a_quiet_moment_ends_with_the_transfer(application):
     command = [sys.executable, '-c', code, application.busy]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as transfer:
         transfer.stdout.readline()
-        assert mod_wsgi._wait_for_quiet((application,), 10)
+        assert mod_wsgi._wait_for_quiet(application.busy.parent, 10)
 
 
 def test_looking_for_a_quiet_moment_does_not_keep_the_lock(application):
     application.busy.touch()
-    assert mod_wsgi._wait_for_quiet((application,), 0)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
     with application.busy.open() as handle:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -183,17 +184,19 @@ def test_apache_does_not_read_its_files_while_a_transfer_runs(
 ):
     deployed = types.SimpleNamespace(
         conf=types.SimpleNamespace(server=types.SimpleNamespace(task_mercy=0)),
+        places=types.SimpleNamespace(run=application.busy.parent),
     )
     apache = object.__new__(mod_wsgi.SystemDaemons)
     apache.deployment = deployed
     told = []
-    monkeypatch.setattr(mod_wsgi.apps, 'of', lambda deployed: (application,))
-    for parent in (system.SystemApache, mod_wsgi.apache.Apache):
-        for method in ('load_files', 'reread'):
-            if method in vars(parent):
-                monkeypatch.setattr(
-                    parent, method, lambda *words: told.append(words)
-                )
+    for parent, method in (
+        (mod_wsgi.apache.Apache, 'load_files'),
+        (system.SystemApache, 'reread'),
+    ):
+        monkeypatch.setattr(parent, method, lambda *words: told.append(words))
+    monkeypatch.setattr(
+        system.SystemApache, '_wait_for_addresses', lambda self: None
+    )
     monkeypatch.setattr(system.SystemApache, 'service', 'apache2.service')
     read = {
         'load_files': lambda: apache.load_files((application,)),
@@ -262,3 +265,43 @@ def test_a_process_is_known_by_the_title_that_its_template_gives_it():
         part = mod_wsgi.Daemons(None)
         assert part.role(found) == 'glance-api worker'
         os.kill(process.pid, 9)
+
+
+def test_a_transfer_is_not_looked_for_in_what_is_no_file(application):
+    """The service user owns the directory, and root looks there."""
+    victim = application.busy.with_name('victim')
+    with locked(victim, fcntl.LOCK_EX):
+        application.busy.symlink_to(victim)
+        assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
+    application.busy.unlink()
+    # Whoever opens it to read waits for somebody who writes.
+    os.mkfifo(application.busy)
+    assert mod_wsgi._wait_for_quiet(application.busy.parent, 0)
+
+
+@pytest.fixture
+def uwsgi(tmp_path):
+    """A part whose run directory is that of a test."""
+    made = object.__new__(emperor.Emperor)
+    made.deployment = types.SimpleNamespace(
+        places=types.SimpleNamespace(run=tmp_path)
+    )
+    return made
+
+
+def test_workers_are_renewed_by_a_letter_in_a_pipe(uwsgi, tmp_path):
+    os.mkfifo(tmp_path / 'glance-api.fifo')
+    reader = os.open(tmp_path / 'glance-api.fifo', os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, 'rb') as fifo:
+        uwsgi.renew(types.SimpleNamespace(name='glance-api'), [])
+        assert fifo.read() == b'c'
+
+
+@pytest.mark.parametrize('how', ['symlink_to', 'hardlink_to'])
+def test_no_letter_is_written_to_what_is_no_pipe(uwsgi, tmp_path, how):
+    """The service user owns the directory, and root writes there."""
+    victim = tmp_path / 'victim'
+    victim.write_text('precious')
+    getattr(tmp_path / 'glance-api.fifo', how)(victim)
+    uwsgi.renew(types.SimpleNamespace(name='glance-api'), [])
+    assert victim.read_text() == 'precious'

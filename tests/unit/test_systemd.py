@@ -8,6 +8,7 @@ import subprocess
 import material
 import pytest
 
+from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import systemd
 from glance_wsgi.servers import system
@@ -94,6 +95,10 @@ def test_it_writes_to_what_the_configuration_of_others_names(tmp_path):
         ('[2001:db8::1]:443', ('2001:db8::1', 443)),
         ('192.0.2.1', ('192.0.2.1', None)),
         ('*', (None, None)),
+        ('[::1]', ('::1', None)),
+        ('[::]', (None, None)),
+        ('[::1]:*', ('::1', None)),
+        ('example.org:80', ('example.org', 80)),
     ],
 )
 def test_an_address_is_read_as_apache_writes_it(text, expected):
@@ -104,3 +109,41 @@ def test_each_distribution_says_where_its_apache_has_sites():
     for platform in platforms.PLATFORMS:
         assert platform.apache.system.site.suffix == '.conf'
         assert platform.apache.system.site.is_absolute()
+
+
+def test_a_module_of_a_relative_path_is_in_the_root_of_the_server(tmp_path):
+    file = tmp_path / 'mods.conf'
+    file.write_text(
+        'LoadModule wsgi_module modules/mod_wsgi.so\n'
+        'LoadModule ssl_module "/usr/lib/mod_ssl.so"\n'
+    )
+    found = system._loads(f'  (1) {file}\n', tmp_path, tmp_path / 'root')
+    assert dict(found) == {
+        'wsgi_module': f'{tmp_path}/root/modules/mod_wsgi.so',
+        'ssl_module': '/usr/lib/mod_ssl.so',
+    }
+
+
+def refusing(monkeypatch, state):
+    """A systemctl that can't stop a unit, which then is in some state."""
+
+    def run(words, **options):
+        asked = 'show' in words
+        said = state if asked else ''
+        return subprocess.CompletedProcess(
+            words, 0 if asked else 5, said, 'Unit x.service not loaded.'
+        )
+
+    monkeypatch.setattr(systemd.subprocess, 'run', run)
+    monkeypatch.setattr(systemd, 'booted', lambda: True)
+
+
+def test_a_unit_that_is_not_known_counts_as_stopped(monkeypatch):
+    refusing(monkeypatch, 'inactive\n')
+    systemd.stop('x.service')
+
+
+def test_a_unit_that_does_not_stop_is_an_error(monkeypatch):
+    refusing(monkeypatch, 'active\n')
+    with pytest.raises(errors.InstallFailed, match='systemctl stop'):
+        systemd.stop('x.service')

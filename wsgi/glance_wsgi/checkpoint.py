@@ -11,7 +11,8 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 
 from glance_wsgi import state
 from glance_wsgi.render import File
@@ -143,17 +144,35 @@ class Checkpoint:
             ),
         )
 
+    def let_stand(self, paths: Iterable[pathlib.Path]) -> None:
+        """Let some of the changes stand."""
+        stand = {str(path) for path in paths}
+        self._write(
+            [item for item in self.changes() if item.path not in stand]
+        )
+
+    def put_back(
+        self, wanted: Callable[[pathlib.Path], bool] = lambda path: True
+    ) -> list[pathlib.Path]:
+        """Put back what was there, the last change first.
+
+        It may be done again, until `forget`.
+
+        :param wanted: whether a path is to be put back
+        :return: the paths at which there was something else
+        """
+        return [
+            pathlib.Path(change.path)
+            for change in reversed(self.changes())
+            if wanted(pathlib.Path(change.path)) and self._put_back(change)
+        ]
+
     def restore(self) -> list[pathlib.Path]:
-        """Put everything back as it was, the last change first.
+        """Put everything back as it was, and forget it.
 
         :return: the paths at which there was something else
         """
-        changes = reversed(self.changes())
-        changed = [
-            pathlib.Path(change.path)
-            for change in changes
-            if self._put_back(change)
-        ]
+        changed = self.put_back()
         self.forget()
         return changed
 
@@ -203,27 +222,47 @@ class Checkpoint:
     def _put_back_file(self, path: pathlib.Path, change: Change) -> None:
         assert change.facts is not None
         mode, uid, gid, atime, mtime = change.facts
-        # The copy takes the file's place, so that a full disk is no obstacle
-        # where both are on the same one.
+        # The copy itself takes the file's place, so that a full disk is no
+        # obstacle where both are on the same one.
         copy = self.directory / change.kept
-        if not copy.exists():  # put back already, by one that was killed
-            return
         os.chown(copy, uid, gid)
         os.chmod(copy, mode)
         os.utime(copy, ns=(atime, mtime))
         try:
-            os.replace(copy, path)
+            _give_name(copy, path)
         except OSError:  # another file system
             # First of all room is made: what is there now may fill the disk.
             path.unlink(missing_ok=True)
-            shutil.copy2(copy, path)
-            os.chown(path, uid, gid)
+            _copy_to(copy, path)
 
     def forget(self) -> None:
         """Let the changes stand: there is nothing to be put back any more."""
         # The manifest first: without it the copies mean nothing.
         self._manifest.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _give_name(copy: pathlib.Path, path: pathlib.Path) -> None:
+    """Have a path lead to a copy, which stays where it is, too."""
+    name = path.with_name(f'{state.UNFINISHED}{path.name}')
+    os.link(copy, name)
+    os.replace(name, path)
+    # If it was there already, both names are left.
+    name.unlink(missing_ok=True)
+
+
+def _copy_to(copy: pathlib.Path, path: pathlib.Path) -> None:
+    """Make a file like a copy; it has its rights before it has its name."""
+    facts = copy.stat()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=state.UNFINISHED)
+    with open(handle, 'wb') as file:
+        os.fchown(handle, facts.st_uid, facts.st_gid)
+        os.fchmod(handle, facts.st_mode & 0o7777)
+        file.write(copy.read_bytes())
+        file.flush()
+        os.fsync(handle)
+    os.utime(name, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    os.replace(name, path)
 
 
 @contextlib.contextmanager

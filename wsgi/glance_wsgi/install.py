@@ -9,11 +9,13 @@ import contextlib
 import dataclasses
 import difflib
 import errno
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +26,8 @@ from glance_wsgi import checkpoint
 from glance_wsgi import errors
 from glance_wsgi import keystone
 from glance_wsgi import preflight
+from glance_wsgi import probe
+from glance_wsgi import programs
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import steps
@@ -107,6 +111,14 @@ def installed() -> Deployment | None:
     return in_system(found)
 
 
+def as_installed(deployment: Deployment) -> Deployment:
+    """A deployment of "up" as it is installed, where it is."""
+    known = facts()
+    if known is None or known['state_dir'] != str(deployment.state.path):
+        return deployment
+    return installed() or deployment
+
+
 def in_system(deployment: Deployment) -> Deployment:
     """A deployment with its server in the system's places."""
     deployment.places = Places.of_system()
@@ -142,52 +154,148 @@ def alone() -> Iterator[None]:
 
 
 def recover() -> bool:
-    """Put back what a command left that was killed; True if there was any."""
+    """Put back what a command left that was killed; True if there was any.
+
+    :raises errors.GlanceWSGIError: a service does not follow; all files are
+        put back, and the next command tries no more
+    """
     before = _tentative()
     if not before.exists:
+        before.forget()
         return False
-    told = _told_before(before)
-    for service, was_active in told.items():
-        if not was_active:
-            systemd.call('systemctl', 'stop', service)
-    with _telling('put back', LATER):
-        _reread_vassals(before.restore())
-    if systemd.booted():
-        systemd.call('systemctl', 'daemon-reload')
-    for service, was_active in told.items():
-        if was_active:
-            word = 'restart' if service == systemd.UNIT else 'reload'
-            systemd.call('systemctl', word, service)
+    for trouble in _put_back(before):
+        trouble.outcome = 'The files are as before a command that was killed.'
+        raise trouble
     return True
 
 
-def _note_told(
-    before: checkpoint.Checkpoint, services: set[str], active: set[str]
+@dataclasses.dataclass(frozen=True)
+class _Note:
+    """What has to be known, besides the files, to put everything back.
+
+    :param server: the name of the one that is installed
+    :param at: when its first file was yet to be written, in nanoseconds
+    :param active: the services that ran then
+    :param registered: whether Keystone may have been told of it
+    """
+
+    server: str
+    at: int
+    active: tuple[str, ...]
+    registered: bool = False
+
+    def write(self, before: checkpoint.Checkpoint) -> None:
+        """Keep it beside the files."""
+        me = state.Owner.myself()
+        state.make_directory(before.directory, me, 0o700)
+        text = json.dumps(dataclasses.asdict(self))
+        state.write_file(before.directory / 'note.json', text, me)
+
+    @classmethod
+    def read(cls, before: checkpoint.Checkpoint) -> '_Note | None':
+        """What `write` has kept; None where no service could be concerned."""
+        try:
+            text = (before.directory / 'note.json').read_text()
+        except FileNotFoundError:
+            return None
+        return cls(**json.loads(text))
+
+
+def _put_back(
+    before: checkpoint.Checkpoint,
+) -> list[errors.GlanceWSGIError]:
+    """Put files back, and have the services serve as these say.
+
+    :return: what did not work, which keeps nothing else from being put back
+    """
+    note = _Note.read(before) if systemd.booted() else None
+    # Of nobody's deployment: what is asked of them is the same for any.
+    new = _parts(note.server) if note else ()
+    troubles: list[errors.GlanceWSGIError] = []
+    for part in new:
+        if note and part.service not in note.active:
+            with _collecting(troubles):
+                systemd.stop(part.service)
+    with _telling('put back', LATER):
+        _reread_vassals(before.put_back())
+    if note:
+        with _collecting(troubles):
+            _serve_again(note, new, troubles)
+    before.forget()
+    return troubles
+
+
+def _parts(server: str) -> tuple[servers.Part, ...]:
+    return servers.load(in_system(Deployment(HOME)), server).parts
+
+
+def _serve_again(
+    note: _Note,
+    new: tuple[servers.Part, ...],
+    troubles: list[errors.GlanceWSGIError],
 ) -> None:
-    # For `recover`: from now on it is not enough to put files back.
-    told = {service: service in active for service in sorted(services)}
-    file = before.directory / 'told.json'
-    state.write_file(file, json.dumps(told), state.Owner.myself())
+    known = installed()
+    old = () if known is None else servers.load(known).parts
+    used = {part.service for part in old}
+    systemd.call('systemctl', 'daemon-reload')
+    # What is not used any more comes first: it has addresses to give back.
+    for part in (*(item for item in new if item.service not in used), *old):
+        if part.service in note.active and part.has_read_since(note.at):
+            with _collecting(troubles):
+                part.revert()
+    if note.registered and known is not None and known.hosted is None:
+        _wait_for_health(known)
+        _register(steps.Up(known))
 
 
-def _told_before(before: checkpoint.Checkpoint) -> dict[str, bool]:
+@contextlib.contextmanager
+def _collecting(troubles: list[errors.GlanceWSGIError]) -> Iterator[None]:
     try:
-        return dict(json.loads((before.directory / 'told.json').read_text()))
-    except FileNotFoundError:
-        return {}
+        yield
+    except errors.GlanceWSGIError as error:
+        troubles.append(error)
+
+
+def _wait_for_health(known: Deployment) -> None:
+    programs.bypass_proxies(known.hosts())
+    server = servers.load(known)
+    for item in applications.of(known):
+        probe.wait_until(
+            ready=functools.partial(_is_healthy, item.health),
+            # What its log has may be about what was tried meanwhile.
+            complaint=lambda: None,
+            what=item.name,
+            where=str(server.log(item)),
+        )
+
+
+def _is_healthy(url: str) -> bool:
+    return probe.health(url) == 'OK'
+
+
+def _register(up: steps.Up) -> None:
+    """Have the catalogue lead to what is installed."""
+    if up.deployment.embedded_keystone:
+        up.keystone_bootstrap()
+    up.register()
 
 
 def _reread_vassals(changed: list[pathlib.Path]) -> None:
     # The Emperor may have seen the new file, and would take the old one for
     # an older state of it.
-    vassals = Places.of_system().etc / 'vassals'
     for path in changed:
-        if path.parent == vassals and path.is_file():
+        if _is_vassal(path) and path.is_file():
             os.utime(path)
+
+
+def _is_vassal(path: pathlib.Path) -> bool:
+    """Whether the Emperor acts on it at once, without being told."""
+    return path.parent == Places.of_system().etc / 'vassals'
 
 
 AS_BEFORE = 'Everything is as it was before.'
 LATER = f'What was there is in {HOME}; the next command puts it back.'
+GOES_ON = 'The next "glance-wsgi uninstall" goes on from there.'
 
 
 @contextlib.contextmanager
@@ -216,8 +324,6 @@ class Installation:
         self.before = installed()
         self.server = servers.load(deployment)
         self.outcomes: list[Outcome] = []
-        self._told: list[servers.Part] = []
-        self._active: set[str] = set()
 
     def check(self) -> None:
         """Refuse what can't work, before anything is changed.
@@ -354,14 +460,19 @@ class Installation:
         ]
 
     def _stale(self) -> list[pathlib.Path]:
-        """What was installed before, and is not wanted any more."""
-        known = facts() or {'files': []}
+        """What was installed before, and is not wanted any more.
+
+        Never what is in a state directory: it is the deployment's own.
+        """
+        known = facts() or {'files': [], 'state_dir': HOME}
         wanted = {str(file.path) for file in self.files()}
         wanted |= {str(mark) for mark in self._marks()}
         return [
             pathlib.Path(path)
             for path in sorted(set(known['files']) - wanted)
-            if os.path.lexists(path) and not os.path.isdir(path)
+            if os.path.lexists(path)
+            and not os.path.isdir(path)
+            and not pathlib.Path(path).is_relative_to(known['state_dir'])
         ]
 
     def preview(self) -> list[Outcome]:
@@ -398,23 +509,42 @@ class Installation:
             work(before)
             with _telling('kept'):
                 lasting().take_over(before)
+        except errors.GlanceWSGIError as error:
+            begun = before.directory.exists()
+            troubles = _put_back(before)
+            if begun:
+                error.outcome = _outcome(troubles)
+            raise
         except BaseException:
-            self._put_back(before)
+            _put_back(before)
             raise
         before.forget()
 
     def _install(self, before: checkpoint.Checkpoint) -> None:
         self._try_early()
-        stale = self._stale()
-        with _telling('written'):
-            self._write(before, self.files())
-            self._remove(before, stale)
+        files, stale = self.files(), self._stale()
+        self._begin(before)
+        self._change(before, files, stale, vassals=False)
         for item in self._enabling():
             self._enable(before, item)
         self._try_late()
         self._make_directories(before)
         if systemd.booted():
+            # What they have is what the vassals want.
+            for part in self._leaving():
+                part.leave()
+        # The Emperor takes them at once, so all has to be well by now.
+        self._change(before, files, stale, vassals=True)
+        if systemd.booted():
             self._start(before)
+
+    def _begin(self, before: checkpoint.Checkpoint) -> None:
+        """Note what runs, before the first file is changed."""
+        parts = (*self._leaving(), *self.server.parts)
+        services = {part.service for part in parts}
+        active = sorted(filter(systemd.is_active, services))
+        self._note = _Note(self.server.name, time.time_ns(), tuple(active))
+        self._note.write(before)
 
     def _try_early(self) -> None:
         # An Emperor that runs takes a file at once, good or bad: so it is
@@ -435,6 +565,23 @@ class Installation:
     def _try_loading(self) -> None:
         for application in self.applications:
             applications.check_loads(self.deployment, application)
+
+    def _change(
+        self,
+        before: checkpoint.Checkpoint,
+        files: list[File],
+        stale: list[pathlib.Path],
+        vassals: bool,
+    ) -> None:
+        """Write and remove the files of vassals; or all others."""
+        with _telling('written'):
+            self._write(
+                before,
+                [file for file in files if _is_vassal(file.path) == vassals],
+            )
+            self._remove(
+                before, [path for path in stale if _is_vassal(path) == vassals]
+            )
 
     def _write(self, before: checkpoint.Checkpoint, files: list[File]) -> None:
         etc = self.deployment.places.etc
@@ -474,30 +621,15 @@ class Installation:
 
     def _start(self, before: checkpoint.Checkpoint) -> None:
         try:
-            self._start_services(before)
-            self._ask()
+            systemd.call('systemctl', 'daemon-reload')
+            self.server.start(self.applications)
+            self._ask(before)
         except (errors.NotReady, errors.StepFailed) as error:
             raise errors.InstallFailed(
                 error.cause,
                 'Correct that, and run "glance-wsgi install" again; the log '
                 f'is {self.server.log(self.applications[-1])}.',
             ) from error
-
-    def _start_services(self, before: checkpoint.Checkpoint) -> None:
-        leaving = self._leaving()
-        parts = (*leaving, *self.server.parts)
-        self._active = {
-            part.service for part in parts if systemd.is_active(part.service)
-        }
-        if before.exists:
-            services = {part.service for part in parts}
-            _note_told(before, services, self._active)
-        for part in leaving:
-            self._told.append(part)
-            part.leave()
-        systemd.call('systemctl', 'daemon-reload')
-        self._told += self.server.parts
-        self.server.start(self.applications)
 
     def _leaving(self) -> list[servers.Part]:
         """The parts of what was installed that are not used any more."""
@@ -507,7 +639,7 @@ class Installation:
         old = servers.load(self.before)
         return [part for part in old.parts if part.service not in used]
 
-    def _ask(self) -> None:
+    def _ask(self, before: checkpoint.Checkpoint) -> None:
         """Wait until everything serves; a list of images is the last word."""
         up = steps.Up(self.deployment)
         up.server = self.server
@@ -515,23 +647,9 @@ class Installation:
             up.wait_for(application)
         if self.deployment.hosted is None:
             # Clients find it by the catalogue, under the address that it has.
-            if self.deployment.embedded_keystone:
-                up.keystone_bootstrap()
-            up.register()
+            dataclasses.replace(self._note, registered=True).write(before)
+            _register(up)
             up.ready()
-
-    def _put_back(self, before: checkpoint.Checkpoint) -> None:
-        for part in reversed(self._told):
-            if part.service not in self._active:
-                systemd.call('systemctl', 'stop', part.service)
-        with _telling('put back', LATER):
-            _reread_vassals(before.restore())
-        if not systemd.booted():
-            return
-        systemd.call('systemctl', 'daemon-reload')
-        for part in self._told:
-            if part.service in self._active:
-                part.revert()
 
     def reload(self, timeout: float, told: Callable[[str, int], None]) -> bool:
         """New configuration and code for what is installed, nothing lost.
@@ -560,12 +678,18 @@ class Installation:
 
     def _renew(self, before: checkpoint.Checkpoint, files: list[File]) -> None:
         self._try_early()
-        with _telling('written'):
-            self._write(before, files)
+        self._begin(before)
+        self._change(before, files, [], vassals=False)
         self._try_late()
-        self._told = list(self.server.parts)
-        self._active = {part.service for part in self._told}
+        self._change(before, files, [], vassals=True)
         self.server.start(self.applications)
+
+
+def _outcome(troubles: list[errors.GlanceWSGIError]) -> str:
+    if not troubles:
+        return AS_BEFORE
+    causes = ' '.join(trouble.cause for trouble in troubles)
+    return f'All files are as they were before, but this is not: {causes}'
 
 
 def _is_ours(path: pathlib.Path) -> bool:
@@ -594,10 +718,11 @@ def _preview(file: File) -> Outcome:
     return Outcome(word, file.path, tuple(lines))
 
 
-def uninstall() -> Deployment | None:
+def uninstall() -> tuple[Deployment | None, list[str]]:
     """Put back what was there before the first "install".
 
-    :return: what was installed, as far as it is known
+    :return: what was installed, as far as it is known; and the modules of
+        Apache that stay, since another site needs some by now
     :raises errors.NotInstalled: there is nothing
     """
     deployment = installed()
@@ -607,13 +732,33 @@ def uninstall() -> Deployment | None:
             '"glance-wsgi install" is what would be undone.',
         )
     parts = () if deployment is None else servers.load(deployment).parts
-    with _telling('put back', LATER):
-        lasting().restore()
-    if systemd.booted():
-        # Apache first, which asks the other one.
-        for part in reversed(parts):
-            part.leave()
-        systemd.call('systemctl', 'daemon-reload')
+    for part in parts:
+        part.wait_until_quiet()
+    try:
+        kept = _uninstall(lasting(), parts)
+    except errors.GlanceWSGIError as error:
+        error.outcome = GOES_ON
+        raise
     if deployment is not None:
         shutil.rmtree(deployment.places.run, ignore_errors=True)
-    return deployment
+    return deployment, kept
+
+
+def _uninstall(
+    before: checkpoint.Checkpoint, parts: tuple[servers.Part, ...]
+) -> list[str]:
+    kept = []
+    # Apache first, which asks the other one.
+    for part in reversed(parts):
+        with _telling('put back', GOES_ON):
+            kept += part.withdraw(before)
+        if systemd.booted():
+            part.leave()
+    # Until the services are left they have their files; and until the end it
+    # is known which they are.
+    with _telling('put back', GOES_ON):
+        before.put_back(lambda path: path not in (_marker(), options_file()))
+        if systemd.booted():
+            systemd.call('systemctl', 'daemon-reload')
+        before.restore()
+    return kept

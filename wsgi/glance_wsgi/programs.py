@@ -1,13 +1,15 @@
 """Running other programs as the service user, with nothing secret in argv."""
 
 import dataclasses
+import errno
 import os
 import pathlib
 import pwd
 import re
+import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from glance_wsgi import errors
@@ -150,6 +152,26 @@ def complaint(output: str) -> str:
     return said[-1].rstrip('.') if said else ''
 
 
+def open_own(
+    path: str | os.PathLike[str],
+    flags: int,
+    is_kind: Callable[[int], bool] = stat.S_ISREG,
+) -> int:
+    """Open a file in a directory of the service user's.
+
+    As root, too: never by a link that it laid there, nor waiting at a pipe.
+
+    :param is_kind: whether a file's mode is that of what it should be
+    :raises OSError: it can't be opened, or is something else
+    """
+    refuse = os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path, flags | refuse, mode=0o600)
+    if not is_kind(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EPERM, 'It is no file of ours', str(path))
+    return handle
+
+
 def size(log: pathlib.Path) -> int:
     """The bytes that a log has; 0 where there is none."""
     return log.stat().st_size if log.exists() else 0
@@ -158,18 +180,11 @@ def size(log: pathlib.Path) -> int:
 def read_from(log: pathlib.Path, start: int) -> str:
     """What a log says behind its first `start` bytes; empty without one."""
     try:
-        with log.open(errors='replace') as file:
+        with open(log, errors='replace', opener=open_own) as file:
             file.seek(start)
             return file.read()
     except OSError:
         return ''
-
-
-def _open_own(path: str, flags: int) -> int:
-    # The service user owns the directory: never follow a link it laid there.
-    # Nor wait at a pipe.
-    refuse = os.O_NOFOLLOW | os.O_NONBLOCK
-    return os.open(path, flags | refuse, mode=0o600)
 
 
 def run(
@@ -197,7 +212,7 @@ def run(
         pass_fds=place.lock_handles,
         **user.popen_arguments(),
     )
-    with open(log, 'a', opener=_open_own) as file:
+    with open(log, 'a', opener=open_own) as file:
         file.write(f'$ {" ".join(map(str, argv))}\n{result.stdout}')
     if result.returncode:
         said = complaint(result.stdout) or f'exit code {result.returncode}'

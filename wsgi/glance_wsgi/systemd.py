@@ -64,6 +64,18 @@ def _said(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr.strip() or result.stdout.strip() or code
 
 
+def stop(unit: str) -> None:
+    """Stop a unit; one that does not run, or is not known, is stopped.
+
+    :raises errors.InstallFailed: it still runs
+    """
+    try:
+        call('systemctl', 'stop', unit)
+    except errors.InstallFailed:
+        if is_active(unit):
+            raise
+
+
 def is_active(unit: str) -> bool:
     """Whether a unit runs, or is on its way to."""
     if not booted():

@@ -17,9 +17,15 @@ from glance_wsgi import programs
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.deployment import default_state_dir
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Everything by which people, terminals and systemd end a command."""
+
 
 class Verb(command.Command):
     """A verb that works on a deployment; finds it by --state-dir alone."""
+
+    interrupts: tuple[signal.Signals, ...] = (signal.SIGINT,)
+    """What it does not just end by: it puts things in order first."""
 
     # Every error of ours is one line; cliff would make a log line of it and
     # always exit with 1.
@@ -64,13 +70,20 @@ class Verb(command.Command):
             if not self._interrupted:
                 sys.__unraisablehook__(what)
 
-        before = signal.signal(signal.SIGINT, note), sys.unraisablehook
-        sys.unraisablehook = report
+        # Whoever has nohup(1) ignore a signal wants no other answer to it.
+        before = {
+            number: signal.signal(number, note)
+            for number in self.interrupts
+            if number != signal.SIGHUP
+            or signal.getsignal(number) != signal.SIG_IGN
+        }
+        hook, sys.unraisablehook = sys.unraisablehook, report
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before[0])
-            sys.unraisablehook = before[1]
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            sys.unraisablehook = hook
 
     def go_on(self) -> None:
         """Between two steps: stop here if the person has asked for it."""

@@ -9,6 +9,7 @@ from typing import Any
 from cliff import lister
 
 from glance_wsgi import errors
+from glance_wsgi import install
 from glance_wsgi import lint
 from glance_wsgi import programs
 from glance_wsgi.cmd import base
@@ -50,7 +51,7 @@ class Check(base.Verb, lister.Lister):
         service = programs.ServiceUser.find()
         files = parsed_args.files
         if not files:
-            deployment = self.existing(parsed_args)
+            deployment = install.as_installed(self.existing(parsed_args))
             files = lint.targets(deployment)
             service = deployment.user
         context = Context()

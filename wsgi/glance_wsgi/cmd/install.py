@@ -20,6 +20,8 @@ class Install(base.Verb):
     that are not given keep the values that they were installed with.
     """
 
+    interrupts = base.ENDS
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with every option of a deployment."""
         parser = super().get_parser(prog_name)

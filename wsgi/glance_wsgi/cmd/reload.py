@@ -4,12 +4,13 @@ import argparse
 import os
 import time
 
+from glance_wsgi import errors
 from glance_wsgi import install
 from glance_wsgi import servers
+from glance_wsgi import state
 from glance_wsgi import steps
 from glance_wsgi.cmd import base
 from glance_wsgi.cmd.down import seconds
-from glance_wsgi.deployment import Deployment
 
 
 class Reload(base.Verb):
@@ -21,9 +22,13 @@ class Reload(base.Verb):
     serve.
     """
 
+    interrupts = base.ENDS
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
         parser = super().get_parser(prog_name)
+        # The one that is installed, if there is one.
+        parser.set_defaults(state_dir=None)
         parser.add_argument(
             '--timeout',
             metavar='SECONDS',
@@ -40,9 +45,8 @@ class Reload(base.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Write, try, replace; a line for each."""
         os.umask(0o022)
-        installed = install.installed()
-        if installed is not None and not self._runs_itself(parsed_args):
-            return self._reload_installed(installed, parsed_args.timeout)
+        if self._is_installed(parsed_args):
+            return self._reload_installed(parsed_args.timeout)
         deployment = self.existing(parsed_args)
         timeout = parsed_args.timeout
         if timeout is None:
@@ -59,6 +63,15 @@ class Reload(base.Verb):
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         return 0
 
+    def _is_installed(self, parsed_args: argparse.Namespace) -> bool:
+        """Whether the person means what is installed."""
+        known = install.facts()
+        if known is None or self._runs_itself(parsed_args):
+            return False
+        given = parsed_args.state_dir
+        named = given and str(state.StateDir(given).path)
+        return named in (None, known['state_dir'])
+
     def _runs_itself(self, parsed_args: argparse.Namespace) -> bool:
         """Whether something runs that "up" has started."""
         deployment = self.find(parsed_args.state_dir)
@@ -66,15 +79,21 @@ class Reload(base.Verb):
             return False
         return bool(servers.load(deployment).processes())
 
-    def _reload_installed(
-        self, deployment: Deployment, timeout: float | None
-    ) -> int:
+    def _reload_installed(self, timeout: float | None) -> int:
         install.check_root()
-        if timeout is None:
-            timeout = float(deployment.conf.server.task_mercy)
         self._left = {}
         began = time.monotonic()
         with install.alone():
+            # Not before: a command that was killed may have left another one.
+            deployment = install.installed()
+            if deployment is None:
+                raise errors.NotInstalled(
+                    'Nothing is installed: the first "install" was killed.',
+                    'Run it again.',
+                    'What it had begun has been put back.',
+                )
+            if timeout is None:
+                timeout = float(deployment.conf.server.task_mercy)
             later = install.Installation(deployment).reload(
                 timeout, self._tell
             )

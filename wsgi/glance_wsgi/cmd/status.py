@@ -13,6 +13,7 @@ from cliff import show
 from glance_wsgi import applications
 from glance_wsgi import db
 from glance_wsgi import errors
+from glance_wsgi import install
 from glance_wsgi import preflight
 from glance_wsgi import probe
 from glance_wsgi import servers
@@ -48,7 +49,7 @@ class Status(base.Verb, show.ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Collect the facts."""
-        deployment = self.existing(parsed_args)
+        deployment = install.as_installed(self.existing(parsed_args))
         server = servers.load(deployment)
         healths = _healths(deployment)
         self.serving = bool(healths) and set(healths.values()) == {'OK'}

@@ -15,6 +15,8 @@ class Uninstall(base.Verb):
     and the logs stay.
     """
 
+    interrupts = base.ENDS
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser without options: there is one installation."""
         return command.Command.get_parser(self, prog_name)
@@ -23,8 +25,13 @@ class Uninstall(base.Verb):
         """Stop it, and put everything back."""
         install.check_root()
         with install.alone():
-            deployment = install.uninstall()
+            deployment, kept = install.uninstall()
         print('Everything is as it was before "install".')
+        if kept:
+            print(
+                'But these modules of Apache stay, since another site needs '
+                f'some by now: {", ".join(kept)}.'
+            )
         if deployment is not None:
             print(f'The logs are left in {deployment.places.log}.')
         return 0

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from stevedore import extension
 
+from glance_wsgi import checkpoint
 from glance_wsgi import deployment
 from glance_wsgi import errors
 from glance_wsgi import processes
@@ -131,11 +132,33 @@ class Part(abc.ABC):
         """Those of its files that are read when it starts, never later."""
         return set()
 
+    def has_read_since(self, moment: int) -> bool:
+        """Whether it has read its files since, or has ended.
+
+        :param moment: nanoseconds, as files' times are
+        """
+        return False
+
     def revert(self) -> None:  # noqa: B027
         """Serve as the files say that were put back."""
 
+    def wait_until_quiet(self) -> None:  # noqa: B027
+        """Wait until nothing runs that `leave` would cut off.
+
+        :raises errors.NotStopped: that is not within the mercy
+        """
+
+    def withdraw(self, before: checkpoint.Checkpoint) -> list[str]:
+        """Put back what a program reads that is there for others, too.
+
+        :param before: what was there before the first "install"
+        :return: the modules that stay, since others have come to need some
+        :raises errors.ServerRefuses: something of others' is broken
+        """
+        return []
+
     def leave(self) -> None:  # noqa: B027
-        """Serve nothing any more: its files have been removed."""
+        """Serve nothing any more."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -278,14 +278,21 @@ class Apache(servers.Part):
         return (self._conf, self.site)
 
     def _is_loaded(self) -> bool:
-        # It writes its pid file anew each time it has read its configuration.
         if self.parent() is None:
             return False
-        loaded = self._pidfile.stat().st_mtime
+        read = self._read_at()
         tls = self.deployment.tls
         certificates = (tls['certificate'], tls['key']) if tls else ()
         files = (*self.own_files, *certificates)
-        return all(loaded >= file.stat().st_mtime for file in files)
+        return all(read >= file.stat().st_mtime_ns for file in files)
+
+    def _read_at(self) -> int:
+        """When it has read its files, in nanoseconds; 0 if it has ended."""
+        # It writes its pid file anew each time, and removes it at the end.
+        try:
+            return self._pidfile.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def load_files(self, applications: servers.Applications) -> None:
         """Let the running Apache read its files again.

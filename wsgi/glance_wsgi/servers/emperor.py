@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -320,8 +321,8 @@ class Emperor(servers.Part):
         # ignored.
         # https://uwsgi-docs.readthedocs.io/en/latest/MasterFIFO.html
         try:
-            handle = os.open(
-                self._fifo(application.name), os.O_WRONLY | os.O_NONBLOCK
+            handle = programs.open_own(
+                self._fifo(application.name), os.O_WRONLY, stat.S_ISFIFO
             )
         except OSError:  # nobody reads: it is ending, or not there yet
             return

@@ -19,7 +19,6 @@ from typing import Any
 
 import psutil
 
-from glance_wsgi import applications as apps
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import processes
@@ -153,16 +152,13 @@ class Daemons(apache.Apache):
 
     def load_files(self, applications: servers.Applications) -> None:
         self.wait_for_quiet(
-            applications,
             'Try again, or stop and start: "glance-wsgi down" lets all of '
             'them finish.',
             'The new files are there, and not in use yet.',
         )
         super().load_files(applications)
 
-    def wait_for_quiet(
-        self, applications: servers.Applications, action: str, outcome: str
-    ) -> None:
+    def wait_for_quiet(self, action: str, outcome: str) -> None:
         """Wait for a moment in which Apache can read its files again.
 
         See the module: what takes longer than three seconds would be cut.
@@ -170,7 +166,7 @@ class Daemons(apache.Apache):
         :raises errors.NotStopped: there is none within the mercy
         """
         timeout = self.deployment.conf.server.task_mercy
-        if not _wait_for_quiet(applications, timeout):
+        if not _wait_for_quiet(self.places.run, timeout):
             raise errors.NotStopped(
                 f'In {timeout} s there was no moment without a transfer or '
                 'an import, which a change of the vhost would cut off.',
@@ -220,7 +216,7 @@ class SystemDaemons(system.SystemApache, Daemons):
         super().check_installable()
         # It is one for all sites; ours is not loaded beside another one.
         other = self.running_configuration.module('wsgi_module')
-        if other is not None and not other.samefile(self._module):
+        if other and not (other.exists() and other.samefile(self._module)):
             raise errors.ServerRefuses(
                 f'Apache loads {other}, which is not the mod_wsgi for '
                 f'{self.deployment.python}, {self._module}.',
@@ -228,26 +224,22 @@ class SystemDaemons(system.SystemApache, Daemons):
                 '--mod-wsgi.',
             )
 
+    def wait_until_quiet(self) -> None:
+        self.wait_for_quiet('Try again when nothing runs.', 'It all goes on.')
+
     def reread(self) -> None:
-        self.wait_for_quiet(
-            apps.of(self.deployment),
-            f'Reload {self.service} when nothing runs, or when it may be cut.',
-            'The files are as they were before; Apache goes on with those '
-            'that it has read.',
-        )
+        self.wait_until_quiet()
         super().reread()
 
 
-def _wait_for_quiet(
-    applications: servers.Applications, timeout: float
-) -> bool:
+def _wait_for_quiet(run: pathlib.Path, timeout: float) -> bool:
     """Wait for a moment in which no transfer and no import runs.
 
     Whatever runs one holds a shared lock on its application's busy file:
     `glance_wsgi.lifecycle`.
     """
     deadline = time.monotonic() + timeout
-    files = [item.busy for item in applications if item.busy.exists()]
+    files = list(run.glob('*.busy'))
     while not all(_is_quiet(file) for file in files):
         if time.monotonic() > deadline:
             return False
@@ -256,11 +248,13 @@ def _wait_for_quiet(
 
 
 def _is_quiet(file: pathlib.Path) -> bool:
-    with file.open() as handle:
-        try:
+    try:
+        with open(file, opener=programs.open_own) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+    except BlockingIOError:
+        return False
+    except OSError:  # it is gone, or was none that an application has made
+        return True
     return True
 
 

@@ -12,12 +12,14 @@ import re
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import cached_property
 
 import psutil
 
 from glance_wsgi import addresses
+from glance_wsgi import checkpoint
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import processes
@@ -50,7 +52,7 @@ class SystemEmperor(emperor.Emperor):
 
     def stop(self, timeout: float) -> list[psutil.Process]:
         everything = [process for _, process in self.processes()]
-        systemd.call('systemctl', 'stop', systemd.UNIT)
+        systemd.stop(systemd.UNIT)
         return everything
 
     def enabling(self) -> list[servers.Enabling]:
@@ -60,11 +62,17 @@ class SystemEmperor(emperor.Emperor):
     def start_files(self) -> set[pathlib.Path]:
         return {systemd.UNIT_FILE, self._emperor_ini}
 
+    def has_read_since(self, moment: int) -> bool:
+        try:
+            return self._pidfile('emperor').stat().st_mtime_ns > moment
+        except FileNotFoundError:
+            return True
+
     def revert(self) -> None:
         systemd.call('systemctl', 'restart', systemd.UNIT)
 
     def leave(self) -> None:
-        systemd.call('systemctl', 'stop', systemd.UNIT)
+        systemd.stop(systemd.UNIT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +181,7 @@ class SystemApache(apache.Apache):
         return Configuration(
             *_sites(config.stdout, self.site),
             frozenset(names),
-            tuple(_loads(files.stdout, self.site)),
+            tuple(_loads(files.stdout, self.site, self.system.conf)),
         )
 
     @property
@@ -242,7 +250,34 @@ class SystemApache(apache.Apache):
         return _enabling(system.enable_site, SITE, system.site_marks, True)
 
     def _spawn(self) -> None:
+        self._wait_for_addresses()
         systemd.call('systemctl', 'start', self.system.service)
+
+    def load_files(self, applications: servers.Applications) -> None:
+        self._wait_for_addresses()
+        super().load_files(applications)
+
+    def _wait_for_addresses(self) -> None:
+        """Wait until Apache can listen on our addresses.
+
+        It ends, with all of its sites, where it can't; and what served there
+        before may have something to finish.
+
+        :raises errors.PortInUse: it can't within the mercy
+        """
+        deadline = time.monotonic() + self.deployment.conf.server.task_mercy
+        own = self._listening_now()
+        for option, address in self.deployment.listening():
+            if address in own or address in self._shared():
+                continue
+            # Its own sockets stay open until it has the new ones.
+            held = address.port in {item.port for item in own}
+            _wait_until_free(option, address, 0 if held else deadline)
+
+    def _listening_now(self) -> set[addresses.Address]:
+        parent = self.parent()
+        found = [] if parent is None else processes.listening(parent)
+        return {addresses.Address(*item.laddr[:2]) for item in found}
 
     def stop(self, timeout: float) -> list[psutil.Process]:
         return []  # it is not ours
@@ -259,7 +294,40 @@ class SystemApache(apache.Apache):
             for process in processes.family(parent)
         ]
 
+    def withdraw(self, before: checkpoint.Checkpoint) -> list[str]:
+        conf = self.system.conf
+        modules = dict(self._enabled_modules(before))
+        marks = {mark for found in modules.values() for mark in found}
+        before.put_back(
+            lambda path: path.is_relative_to(conf) and path not in marks
+        )
+        self._check_accepted()
+        before.put_back(lambda path: path in marks)
+        if not self._refusal():
+            return []
+        # Which of them another site works with, a test of files can't tell.
+        for name in modules:
+            systemd.call(*_words(self.system.enable_module, name))
+        before.let_stand(marks)
+        return list(modules)
+
+    def _enabled_modules(
+        self, before: checkpoint.Checkpoint
+    ) -> Iterator[tuple[str, tuple[pathlib.Path, ...]]]:
+        """The modules that "install" has enabled, with their marks."""
+        templates = self.system.module_marks
+        made = [pathlib.Path(change.path) for change in before.changes()]
+        for path in made if templates else ():
+            marks = _paths(templates, path.stem)
+            if path == marks[0]:
+                yield path.stem, marks
+
+    def has_read_since(self, moment: int) -> bool:
+        return not 0 < self._read_at() <= moment
+
     def revert(self) -> None:
+        if self.site.exists():
+            self._wait_for_addresses()
         if self.parent() is None:
             # It ends itself over files that it can't use.
             systemd.call('systemctl', 'restart', self.system.service)
@@ -270,26 +338,63 @@ class SystemApache(apache.Apache):
         self.reread()
 
     def reread(self) -> None:
-        """Let Apache read its files again, whatever their times say."""
+        """Let Apache read its files again, whatever their times say.
+
+        :raises errors.ServerRefuses: it would end over them, and is not told
+        """
         parent = self.parent()
         if parent is None:
             return
-        before = self._pidfile.stat().st_mtime_ns
-        parent.send_signal(signal.SIGUSR1)
+        self._check_accepted()
+        before = self._read_at()
+        processes.send(parent, signal.SIGUSR1)
         self._wait(
-            lambda: self._pidfile.stat().st_mtime_ns != before,
-            'did not read its files again',
+            lambda: self._read_at() > before, 'did not read its files again'
         )
+
+    def _refusal(self) -> str:
+        """What Apache has against its configuration; empty for nothing."""
+        try:
+            result = self._control('-t')
+        except FileNotFoundError:  # it has been removed, and refuses nothing
+            return ''
+        return apache.said(result) if result.returncode else ''
+
+    def _check_accepted(self) -> None:
+        refusal = self._refusal()
+        if refusal:
+            raise errors.ServerRefuses(
+                f"The system's Apache refuses its configuration: {refusal}.",
+                'Correct that, then try again.',
+                'It was not told, and goes on with what it has read.',
+            )
+
+
+def _wait_until_free(
+    option: str, address: addresses.Address, deadline: float
+) -> None:
+    while True:
+        try:
+            # Started by root, it may have low ports.
+            return address.check_free(option, privileged=True)
+        except errors.PortInUse:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(processes.INTERVAL)
 
 
 def _enabling(
     command: str, name: str, marks: tuple[str, ...], ours: bool
 ) -> servers.Enabling:
-    return servers.Enabling(
-        tuple(word.format(name=name) for word in shlex.split(command)),
-        tuple(pathlib.Path(mark.format(name=name)) for mark in marks),
-        ours,
-    )
+    return servers.Enabling(_words(command, name), _paths(marks, name), ours)
+
+
+def _words(command: str, name: str) -> tuple[str, ...]:
+    return tuple(word.format(name=name) for word in shlex.split(command))
+
+
+def _paths(marks: tuple[str, ...], name: str) -> tuple[pathlib.Path, ...]:
+    return tuple(pathlib.Path(mark.format(name=name)) for mark in marks)
 
 
 def _sites(
@@ -311,23 +416,35 @@ def _sites(
     return tuple(listens), tuple(hosts)
 
 
-def _loads(includes: str, ours: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """Each module that is loaded by one of the files, with its own file."""
+def _loads(
+    includes: str, ours: pathlib.Path, root: pathlib.Path
+) -> Iterator[tuple[str, str]]:
+    """Each module that is loaded by one of the files, with its own file.
+
+    :param root: what a relative path of it begins in
+    """
     for name in re.findall(r'^\s*\([\d*]+\) (/.*)$', includes, re.MULTILINE):
         file = pathlib.Path(name)
         if file.resolve() != ours:
-            yield from re.findall(
+            for module, path in re.findall(
                 r'^\s*LoadModule\s+(\S+)\s+"?([^"\s]+)',
                 file.read_text(errors='replace'),
                 re.MULTILINE | re.IGNORECASE,
-            )
+            ):
+                yield module, str(root / path)
+
+
+# What the brackets of "[::1]" have in them is no port.
+_ADDRESS = re.compile(r'(\[.*\]|[^:]*)(?::(\d+|\*))?')
 
 
 def _address(text: str) -> tuple[str | None, int | None]:
     """Host and port as Apache writes them; None for all of them."""
-    host, _, port = text.rpartition(':')
-    if not host:
-        host, port = ('', text) if text.isdigit() else (text, '*')
+    found = _ADDRESS.fullmatch(text)
+    host, port = found.groups() if found else (text, None)
+    if port is None and host.isdigit():
+        host, port = '', host
     host = host.strip('[]')
     anywhere = host in ('', '*', '_default_', '0.0.0.0', '::')  # noqa: S104
-    return None if anywhere else host, None if port == '*' else int(port)
+    number = int(port) if port and port != '*' else None
+    return None if anywhere else host, number
