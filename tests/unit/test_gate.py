@@ -82,6 +82,19 @@ def test_the_glance_that_clients_use_starts_last(made):
     ]
 
 
+def test_apache_has_no_room_for_names_but_they_differ_in_what_it_shows(made):
+    # "(wsgi:NAME)", cut to the length of the path of Apache's program.
+    deployment = made(server='mod_wsgi')
+    names = applications.names(deployment)
+    assert sorted(names) == sorted(by_name(deployment))
+    (daemons,) = servers.load(deployment).parts
+    shown = [daemons._title(name) for name in names]
+    room = len(str(daemons.installed.program))
+    assert all(len(title) <= room for title in shown)
+    for title in shown:
+        assert len([one for one in shown if one.startswith(title)]) == 1
+
+
 def test_a_plain_deployment_has_none_of_it(tmp_path):
     deployment = material.deployment(tmp_path)
     assert [item.name for item in applications.of(deployment)] == [

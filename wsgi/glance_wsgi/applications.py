@@ -76,6 +76,15 @@ def of(deployment: Deployment) -> tuple[Application, ...]:
     )
 
 
+def names(deployment: Deployment) -> list[str]:
+    """Their names, also where they can't be made yet."""
+    return [
+        *([KEYSTONE] if deployment.hosts_keystone else ()),
+        *([SOURCE] if deployment.gate else ()),
+        *(node.name for node in nodes.of(deployment)),
+    ]
+
+
 def locations(deployment: Deployment) -> list[tuple[str, str]]:
     """Where each application is served: its HOST:PORT and its path."""
     found = [(str(deployment.listen), deployment.path)]

@@ -30,7 +30,8 @@ from glance_wsgi.render import File
 from glance_wsgi.servers import apache
 from glance_wsgi.servers import system
 
-# How a daemon process shows itself: display-name=%{GROUP} in the template.
+# How a daemon process shows itself: display-name=%{GROUP} in the template. It
+# has as much room for that as the path of Apache's program had.
 _TITLE = '(wsgi:{name})'
 
 # What is logged when an application could not be loaded.
@@ -110,12 +111,16 @@ class Daemons(apache.Apache):
         parent = self.parent()
         if parent is None:
             return []
-        title = _TITLE.format(name=application.name)
+        title = self._title(application.name)
         return [
             child
             for child in processes.children(parent)
             if processes.title(child).startswith(title)
         ]
+
+    def _title(self, name: str) -> str:
+        room = len(str(self.installed.program))
+        return _TITLE.format(name=name)[:room]
 
     def renew(
         self, application: Application, old: list[psutil.Process]
@@ -204,9 +209,13 @@ class Daemons(apache.Apache):
 
     def role(self, process: psutil.Process) -> str:
         title = processes.title(process)
-        if title.startswith('(wsgi:'):
-            return f'{title[len("(wsgi:") :].partition(")")[0]} worker'
-        return super().role(process)
+        if not title.startswith('(wsgi:'):
+            return super().role(process)
+        shown, whole, _ = title[len('(wsgi:') :].split()[0].partition(')')
+        if not whole:
+            for name in apps.names(self.deployment):
+                shown = name if name.startswith(shown) else shown
+        return f'{shown} worker'
 
 
 class SystemDaemons(system.SystemApache, Daemons):
