@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from glance_wsgi import applications as apps
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import processes
