@@ -1,6 +1,7 @@
 """What glance-wsgi writes itself passes its own checks."""
 
 import importlib.metadata
+import itertools
 
 import pytest
 from lint_cases import Machine
@@ -12,7 +13,10 @@ from glance_wsgi import programs
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi.deployment import Deployment
+from glance_wsgi.lint import reading
+from glance_wsgi.lint.context import Identity
 from glance_wsgi.lint.findings import Severity
+from glance_wsgi.lint.view import View
 
 SERVERS = sorted(
     found.name
@@ -20,14 +24,20 @@ SERVERS = sorted(
 )
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(
+    params=itertools.product(SERVERS, ['gate', 'plain']), ids='-'.join
+)
 def rendered(request, tmp_path):
     """A deployment of each server whose files have been written."""
     me = state.Owner.myself()
     deployment = Deployment(
         tmp_path / 'state',
         None,
-        {'server': request.param, 'database': 'mysql+pymysql://g:s@h/g'},
+        {
+            'server': request.param[0],
+            'profile': request.param[1],
+            'database': 'mysql+pymysql://g:s@h/g',
+        },
     )
     deployment.user = programs.ServiceUser('glance-wsgi', me)
     deployment.state.make(me)
@@ -35,6 +45,7 @@ def rendered(request, tmp_path):
     wanted = applications.of(deployment)
     for application in wanted:
         for file in application.files:
+            file.path.parent.mkdir(parents=True, exist_ok=True)
             file.write()
     for file in servers.load(deployment).files(wanted):
         file.path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,3 +82,15 @@ def test_a_deployment_that_is_half_made_is_none_to_check(tmp_path):
     with pytest.raises(errors.StateMissing, match='not complete'):
         lint.targets(deployment)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_apache_of_our_own_is_not_run_by_the_systems_user(rendered):
+    class Several(Machine):
+        def identity(self, name):
+            return Identity(name, None, frozenset())
+
+    machine = Several()
+    machine.service = machine.identity('glance-wsgi')
+    machine.certain = True
+    read = tuple(map(reading.read, lint.targets(rendered)))
+    assert View(read, machine).service() == machine.service

@@ -50,12 +50,14 @@ class Check(base.Verb, lister.Lister):
         """Check, and tell how it went in one line beside the table."""
         service = programs.ServiceUser.find()
         files = parsed_args.files
-        if not files:
+        ours = not files
+        if ours:
             deployment = install.as_installed(self.existing(parsed_args))
             files = lint.targets(deployment)
             service = deployment.user
         context = Context()
         context.service = context.identity(service.name)
+        context.certain = ours
         found = lint.lint([path.absolute() for path in files], context)
         self.code = findings.exit_code(found)
         print(summary(len(files), found), file=sys.stderr)

@@ -39,6 +39,9 @@ class Context:
 
     def __init__(self, service: Identity | None = None) -> None:
         self.service = service
+        # Whether it is known to be that one: a deployment's own Apache is
+        # started by it, and its files need not say so.
+        self.certain = False
         self.runner = os.geteuid()
 
     def memory(self) -> int:

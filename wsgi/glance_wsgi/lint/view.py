@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -91,7 +92,9 @@ class View:
         """Who runs Glance; None where no file says so, or nobody knows."""
         for _, name in self.users():
             return self.context.identity(name)
-        if any(site.daemons() for site in self.sites()):
+        if not self.context.certain and any(
+            site.daemons() for site in self.sites()
+        ):
             return self.context.identity(APACHE_USER) or self.context.service
         return self.context.service
 
@@ -137,7 +140,8 @@ def answers_expectations(ini: Ini) -> bool:
     """Whether a uWSGI file serves our entry module, which does."""
     served = [entry.value for name in _WHAT for entry in ini.all(name)]
     return any(
-        'glance_wsgi.api' in value or value.endswith('/glance-api.wsgi')
+        'glance_wsgi.api' in value
+        or re.search(r'/glance-api(-remote)?\.wsgi$', value)
         for value in served
     )
 
