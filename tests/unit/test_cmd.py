@@ -72,6 +72,22 @@ def test_debug_shows_where_an_unexpected_exception_comes_from(run):
         assert 'in take_action' in said.err
 
 
+def test_an_interrupt_that_a_library_calls_something_else_is_one(capsys):
+    class Verb(base.Verb):
+        def take_action(self, parsed_args):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise ImportError('half an import') from error
+
+    before = signal.getsignal(signal.SIGINT)
+    verb = Verb(None, argparse.Namespace(debug=False))
+    assert verb.run(argparse.Namespace()) == Exit.INTERRUPTED
+    assert signal.getsignal(signal.SIGINT) == before
+    said = capsys.readouterr().err
+    assert said == f'glance-wsgi: {base.INTERRUPTED}\n'
+
+
 def test_control_c_is_one_line_and_not_an_error_of_ours(run):
     code, said = run('broken', error=KeyboardInterrupt())
     assert code == Exit.INTERRUPTED

@@ -20,6 +20,8 @@ from glance_wsgi.deployment import default_state_dir
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Everything by which people, terminals and systemd end a command."""
 
+INTERRUPTED = 'Interrupted. The same command can be run again.'
+
 
 class Verb(command.Command):
     """A verb that works on a deployment; finds it by --state-dir alone."""
@@ -40,13 +42,13 @@ class Verb(command.Command):
         except errors.GlanceWSGIError as error:
             return self._fail(error.line(), error.code)
         except KeyboardInterrupt:
-            return self._fail(
-                'Interrupted. The same command can be run again.',
-                errors.Exit.INTERRUPTED,
-            )
+            return self._fail(INTERRUPTED, errors.Exit.INTERRUPTED)
         except BrokenPipeError:
             raise
         except Exception as error:
+            # A library in whose middle it was raised may have made it this.
+            if self._interrupted:
+                return self._fail(INTERRUPTED, errors.Exit.INTERRUPTED)
             if self.app_args.debug:
                 raise
             return self._fail(
