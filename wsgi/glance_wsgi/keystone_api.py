@@ -6,14 +6,28 @@ they are made here, before anybody is served. Uses a private name of
 ``keystone.common.rbac_enforcer.policy``, pinned by a contract test.
 
 As Glance's, its transactions on SQLite have to take turns: a user's first
-token of the day is noted, and where two come at once the other one fails.
+token of the day is noted, and where two come at once the other one fails. Not
+before Keystone 30: inside a request those open a second transaction beside the
+first, and would wait for themselves.
 """
+
+import importlib.metadata
 
 from keystone.common.rbac_enforcer import policy
 from keystone.wsgi import api
 
 from glance_wsgi.db import sqlite
 
-application = sqlite.take_turns(api.application)
+TAKES_TURNS = 30
+"""The first major version of Keystone whose transactions do not nest."""
+
+
+def _version() -> int:
+    return int(importlib.metadata.version('keystone').partition('.')[0])
+
+
+application = api.application
+if _version() >= TAKES_TURNS:
+    application = sqlite.take_turns(application)
 
 policy._ENFORCER._enforcer.load_rules()
