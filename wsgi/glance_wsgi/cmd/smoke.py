@@ -4,7 +4,6 @@ import argparse
 import collections
 import os
 import pathlib
-import signal
 import sys
 import time
 from typing import Any
@@ -26,6 +25,8 @@ class Smoke(base.Verb, lister.Lister):
     by default those of the deployment. Ends with exit code 0 only when no test
     has failed. All that the tests make is removed.
     """
+
+    interrupts = base.ENDS
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
@@ -82,17 +83,13 @@ class Smoke(base.Verb, lister.Lister):
         run = runner.Run(member, admin, parsed_args.web_download_uri)
         run.check()
         began = time.monotonic()
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            results = run.results(parsed_args.pattern, _tell)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        results = run.results(parsed_args.pattern, _tell)
         counts = collections.Counter(item.outcome for item in results)
         words = (runner.PASSED, runner.SKIPPED, runner.FAILED)
         said = ', '.join(f'{counts[word]} {word}' for word in words)
         print(f'{said} in {time.monotonic() - began:.1f} s.', file=sys.stderr)
         if parsed_args.junit:
-            _write(parsed_args.junit, runner.junit(results).decode())
+            _write(parsed_args.junit, runner.junit(results))
         self.failed = bool(counts[runner.FAILED])
         return (
             ('Test', 'Result', 'Seconds', 'Reason'),
@@ -134,13 +131,9 @@ def _tell(result: Any) -> None:
     print(line + name.replace('_', ' '), file=sys.stderr, flush=True)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _write(path: pathlib.Path, text: str) -> None:
+def _write(path: pathlib.Path, content: bytes) -> None:
     try:
-        state.write_file(path, text, state.Owner.myself(), mode=0o644)
+        state.write_file(path, content, state.Owner.myself(), mode=0o644)
     except OSError as error:
         raise errors.BadOption(
             f"{path} can't be written: {error.strerror}.",

@@ -186,15 +186,17 @@ class SmokeTest(test.BaseTestCase):
         answer = self.expect(200, 'GET', f'images/{image["id"]}/file')
         self.assertEqual(sha256(data), sha256(answer.body))
 
-    def change(self, image: Any, *operations: dict[str, Any]) -> Any:
-        """The record of an image after a JSON patch."""
-        return self.expect(
-            200,
+    def change(
+        self, image: Any, operation: dict[str, Any], status: int = 200
+    ) -> None:
+        """Change an image's record by a JSON patch, or see that refused."""
+        self.expect(
+            status,
             'PATCH',
             f'images/{image["id"]}',
-            json.dumps(operations),
+            json.dumps([operation]),
             **PATCH,
-        ).json()
+        )
 
     def listed(self, client: Any = None, **query: Any) -> list[Any]:
         """The images that a list has, all pages of it."""

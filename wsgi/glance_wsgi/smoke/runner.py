@@ -138,7 +138,9 @@ class Run:
 
     def _options(self, directory: pathlib.Path) -> dict[str, dict[str, Any]]:
         verify = self.member.verify
-        authority = {'ca_certificates_file': verify} if verify else {}
+        authority = (
+            {'ca_certificates_file': verify} if isinstance(verify, str) else {}
+        )
         interface = f'{self.member.interface}URL'
         return {
             'DEFAULT': {'log_file': directory / 'tempest.log'},
@@ -154,7 +156,7 @@ class Run:
                 'region': self.member.region_name,
                 'v3_endpoint_type': interface,
                 'disable_ssl_certificate_validation': not verify,
-                **(authority if verify is not True else {}),
+                **authority,
             },
             'image': {
                 'region': self.member.region_name,
@@ -180,13 +182,13 @@ class Run:
 
         Tests remove what they make; those that were killed could not.
         """
-        for url in (*self._images(), *self._namespaces()):
+        root = self.member.endpoint()
+        for url in (*self._images(root), *self._namespaces(root)):
             _ask(self.admin, 'DELETE', url)
         for url in self._credentials():
             _ask(self.member, 'DELETE', url)
 
-    def _images(self) -> Iterator[str]:
-        root = self.member.endpoint()
+    def _images(self, root: str) -> Iterator[str]:
         for hidden in ('false', 'true'):
             path: Any = f'/v2/images?limit=100&os_hidden={hidden}'
             while path:
@@ -199,8 +201,8 @@ class Run:
                         yield url
                 path = page.get('next')
 
-    def _namespaces(self) -> Iterator[str]:
-        url = f'{self.member.endpoint()}/v2/metadefs/namespaces'
+    def _namespaces(self, root: str) -> Iterator[str]:
+        url = f'{root}/v2/metadefs/namespaces'
         for item in _ask(self.admin, 'GET', url).get('namespaces', ()):
             if self._is_ours(item['namespace']):
                 yield f'{url}/{item["namespace"]}'

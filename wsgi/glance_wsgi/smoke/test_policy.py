@@ -112,14 +112,8 @@ class TestRoles(base.SmokeTest):
     @decorators.idempotent_id('93e2b4d8-f480-4bd5-a2cd-d58eb391b405')
     def test_a_member_does_not_make_an_image_public(self) -> None:
         image = self.create_image()
-        patch = [{'op': 'replace', 'path': '/visibility', 'value': 'public'}]
-        self.expect(
-            403,
-            'PATCH',
-            f'images/{image["id"]}',
-            json.dumps(patch),
-            **base.PATCH,
-        )
+        patch = {'op': 'replace', 'path': '/visibility', 'value': 'public'}
+        self.change(image, patch, status=403)
 
     @decorators.attr(type='smoke')
     @decorators.idempotent_id('93e2b4d8-f480-4bd5-a2cd-d58eb391b406')
