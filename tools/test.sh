@@ -4,13 +4,15 @@
 #
 #   tools/test.sh                               all that takes no 20 minutes
 #   tools/test.sh long                          the rest
+#   tools/test.sh default db                    some of it too
 #   tools/test.sh unit linters
 #   tools/test.sh functional -- -k chunked
 #   tools/test.sh py312-smoke-glance33
 #
 # It installs what the tests need: system packages (as root only), tox in a
 # virtualenv of its own. A failure does not stop the other environments; tox
-# ends with the result and the seconds of each, and so does the exit code.
+# ends with the result and the seconds of each; then come the tests that failed,
+# once more.
 . "$(dirname "$0")/common.sh"
 
 # Every supported Glance and every supported Python is met once,
@@ -86,14 +88,21 @@ choose_python
 lock test
 tool_venv tox "$TOX"
 
-case ${environments[*]} in
-    '') mapfile -t environments < <(everything | tr ' ' '\n') ;;
-    long) mapfile -t environments < <(long | tr ' ' '\n') ;;
-esac
+# expand NAME...: prints the environments that those names stand for.
+expand() {
+    local name
+    for name in "$@"; do
+        case $name in
+            default) everything ;;
+            long) long ;;
+            *) echo "$name" ;;
+        esac
+    done
+}
 
 # The interpreters that names such as py312-smoke-glance33 ask for.
 discover=() run=()
-for name in "${environments[@]}"; do
+for name in $(expand "${environments[@]:-default}"); do
     if [[ $name =~ ^py3([0-9]+)- ]]; then
         version=3.${BASH_REMATCH[1]}
         if ! interpreter=$(find_python "$version"); then
@@ -116,6 +125,9 @@ done
 # is in it.
 mkdir -p "$PLACE/.tox"
 chmod 755 "$PLACE/.tox"
+rm -rf "$PLACE/.tox/reports"
 cd "$TOP"
-exec "$TOOL" run --workdir "$PLACE/.tox" "${discover[@]}" \
+# Also after Ctrl-C; tox's exit code stays the script's.
+trap '"$PYTHON" tools/failures.py "$PLACE/.tox/reports"' EXIT
+"$TOOL" run --workdir "$PLACE/.tox" "${discover[@]}" \
     -e "$(IFS=,; echo "${run[*]}")" "$@" 9>&-
