@@ -201,10 +201,15 @@ uwsgi_wheel() {
     key=$({ echo "$requirement $(python_facts "$1")"; cat "$profile"; } |
         sha256sum | cut -c 1-16)
     WHEELS=$PLACE/.wheels/$key
-    compgen -G "$WHEELS/*.whl" >/dev/null && return
-    UWSGI_PROFILE=$profile CPUCOUNT=$(nproc) "$1" -m pip wheel -q \
-        --no-cache-dir --no-deps --no-binary uWSGI --build-constraint "$2" \
-        -w "$WHEELS" "$requirement"
+    mkdir -p "$WHEELS"
+    # Several environments are installed at once, and one builds it for all.
+    (
+        flock 8
+        compgen -G "$WHEELS/*.whl" >/dev/null && exit
+        UWSGI_PROFILE=$profile CPUCOUNT=$(nproc) "$1" -m pip wheel -q \
+            --no-cache-dir --no-deps --no-binary uWSGI \
+            --build-constraint "$2" -w "$WHEELS" "$requirement"
+    ) 8>"$WHEELS/.lock"
 }
 
 # install PYTHON SERIES ARGUMENT...: `pip install` into PYTHON's virtualenv

@@ -10,9 +10,10 @@
 #   tools/test.sh py312-smoke-glance33
 #
 # It installs what the tests need: system packages (as root only), tox in a
-# virtualenv of its own. A failure does not stop the other environments; tox
-# ends with the result and the seconds of each; then come the tests that failed,
-# once more.
+# virtualenv of its own. Several environments run at once, one for each CPU, and
+# what they print is shown of those that failed. A failure does not stop the
+# others; tox ends with the result and the seconds of each; then come the tests
+# that failed, once more.
 . "$(dirname "$0")/common.sh"
 
 # Every supported Glance and every supported Python is met once,
@@ -20,7 +21,8 @@
 # Python, the oldest Python goes to the oldest Glance.
 everything() {
     local version
-    echo linters unit docs build functional
+    # the longest first, so that nothing is left to wait for at the end
+    echo functional linters unit docs build
     if find_python 3.10 >/dev/null; then
         echo py310-smoke-glance30
     else
@@ -129,5 +131,7 @@ rm -rf "$PLACE/.tox/reports"
 cd "$TOP"
 # Also after Ctrl-C; tox's exit code stays the script's.
 trap '"$PYTHON" tools/failures.py "$PLACE/.tox/reports"' EXIT
-"$TOOL" run --workdir "$PLACE/.tox" "${discover[@]}" \
+how=run
+[ ${#run[@]} = 1 ] || how='run-parallel'
+"$TOOL" "$how" --workdir "$PLACE/.tox" "${discover[@]}" \
     -e "$(IFS=,; echo "${run[*]}")" "$@" 9>&-
