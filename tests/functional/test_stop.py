@@ -25,10 +25,12 @@ DATA = images.random_bytes(20)
 
 def test_an_upload_that_outlasts_the_emperors_patience_is_finished(breakable):
     breakable.up()
-    with breakable.connect() as cloud:
+    # The upload has a token that no worker knows: it has to be looked at
+    # while there is a Keystone.
+    with breakable.connect() as cloud, breakable.connect() as unknown:
         image = images.create(cloud)
         length = {'Content-Length': str(len(DATA))}
-        with_body = rawhttp.Client.upload(cloud, image, length)
+        with_body = rawhttp.Client.upload(unknown, image, length)
     results = []
     down = threading.Thread(
         target=lambda: results.append(breakable('down', check=False))
