@@ -18,7 +18,7 @@
 # Python, the oldest Python goes to the oldest Glance.
 everything() {
     local version
-    echo linters unit docs build functional
+    echo linters unit devstack docs build functional
     if find_python 3.10 >/dev/null; then
         echo py310-smoke-glance30
     else
@@ -69,7 +69,7 @@ long() {
         echo "servers-$server" "load-$server" "tempest-$server"
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
-    echo db db-glance30 systemd
+    echo db db-glance30 systemd stack
 }
 
 environments=()
@@ -79,7 +79,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 
 profiles=(test)
-[[ " ${environments[*]} " != *" "@(systemd|long)" "* ]] || profiles+=(systemd)
+[[ " ${environments[*]} " != *" "@(systemd|stack|long)" "* ]] || profiles+=(systemd)
 "$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place
 choose_python
