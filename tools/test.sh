@@ -69,7 +69,7 @@ long() {
         echo "servers-$server" "load-$server" "tempest-$server"
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
-    echo db db-glance30 systemd stack
+    echo db db-glance30 systemd stack zuul
 }
 
 environments=()

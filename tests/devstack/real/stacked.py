@@ -23,6 +23,7 @@ STACK, SHORT = 3600, 900  # seconds
 PACKAGES = (
     *('git', 'gpg', 'iptables', 'iproute2', 'kmod', 'locales', 'lsb-release'),
     *('openssh-client', 'python3-venv', 'rsync', 'sudo', 'wget'),
+    *('genisoimage', 'parted'),  # Tempest makes images of many formats
 )
 # How this machine reaches where its packages come from.
 REGISTRIES = ('/etc/pip.conf', '/etc/apt/apt.conf.d/99*')
@@ -46,6 +47,7 @@ GLANCE_MULTIPLE_FILE_STORES=fast,cheap
 GLANCE_USE_IMPORT_WORKFLOW=True
 GLANCE_LIMIT_IMAGE_COUNT_TOTAL=200
 GLANCE_LIMIT_IMAGE_COUNT_UPLOADING=200
+TEMPEST_VENV_UPPER_CONSTRAINTS=/opt/stack/requirements/upper-constraints.txt
 DOWNLOAD_DEFAULT_IMAGES=False
 IMAGE_URLS=file:///srv/images/small.img
 {more}
