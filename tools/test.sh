@@ -79,7 +79,9 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 
 profiles=(test)
-[[ " ${environments[*]} " != *" "@(systemd|stack|long)" "* ]] || profiles+=(systemd)
+if [[ " ${environments[*]} " == *" "@(systemd|stack|long)" "* ]]; then
+    profiles+=(systemd)
+fi
 "$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place
 choose_python
