@@ -18,6 +18,12 @@ function fail {
     exit 1
 }
 
+# skip WORD...: end the test for something that is missing
+function skip {
+    echo "$*"
+    exit 77
+}
+
 # expect_call TEXT: some call has it
 function expect_call {
     grep -qF -e "$1" "$CALLS" || fail "no call has: $1"
