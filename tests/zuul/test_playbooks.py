@@ -1,106 +1,9 @@
-"""The playbooks of the Zuul jobs, run by Ansible on this machine.
+"""The playbooks of the Zuul jobs do their parts, in order, and fail."""
 
-As Zuul runs them, but that roles of devstack and Tempest are stubs, that note
-that they were called, and that the project's directory is one of the test's.
-"""
-
-import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
+import nodes
 import pytest
-
-TOP = pathlib.Path(__file__).parents[2]
-PLAYBOOKS = TOP / 'playbooks' / 'zuul'
-BIN = pathlib.Path(sys.executable).parent
-ROLES = (
-    'orchestrate-devstack',
-    'setup-tempest-run-dir',
-    'setup-tempest-data-dir',
-    'acl-devstack-files',
-    'run-tempest',
-)
-
-pytestmark = [
-    pytest.mark.skipif(
-        not (BIN / 'ansible-playbook').exists(),
-        reason='no ansible-playbook here: tools/test.sh zuul',
-    ),
-    pytest.mark.skipif(
-        os.geteuid() != 0, reason='not root: sudo tools/test.sh zuul'
-    ),
-]
-
-
-class Node:
-    """This machine as a node of a job.
-
-    :param place: where the project and the output are
-    """
-
-    def __init__(self, place: pathlib.Path) -> None:
-        self.place = place
-        self.source = place / 'project'
-        self.output = place / 'zuul-output' / 'logs' / 'glance-wsgi'
-        self.notes = place / 'notes'
-        self.notes.touch()
-        for name in ROLES:
-            tasks = place / 'roles' / name / 'tasks'
-            tasks.mkdir(parents=True)
-            self._note(tasks / 'main.yaml', name)
-
-    def _note(self, file: pathlib.Path, name: str) -> None:
-        task = {
-            'name': name,
-            'ansible.builtin.shell': {'cmd': f'echo {name} >>{self.notes}'},
-        }
-        file.write_text(json.dumps([task]))
-
-    def program(self, path: str, script: str) -> None:
-        """A program of the project's, or of devstack's."""
-        file = self.place / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f'#!/bin/sh\n{script}\n')
-        file.chmod(0o755)
-
-    def run(self, playbook: str, **variables) -> subprocess.CompletedProcess:
-        """Run a playbook with some variables of its job."""
-        told = {
-            'zuul': {'project': {'src_dir': str(self.source)}},
-            'ansible_user_dir': str(self.place),
-            'ansible_python_interpreter': sys.executable,
-            'devstack_base_dir': str(self.place / 'stack'),
-            **variables,
-        }
-        return subprocess.run(
-            [
-                BIN / 'ansible-playbook',
-                *('--inventory', 'tempest,', '--connection', 'local'),
-                *('--extra-vars', json.dumps(told)),
-                PLAYBOOKS / f'{playbook}.yaml',
-            ],
-            env={
-                **os.environ,
-                'ANSIBLE_ROLES_PATH': str(self.place / 'roles'),
-                'ANSIBLE_NOCOLOR': 'yes',
-                'LC_ALL': 'C.UTF-8',
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-
-    def noted(self) -> list[str]:
-        """What was called, in that order."""
-        return self.notes.read_text().splitlines()
-
-
-@pytest.fixture
-def node(tmp_path):
-    return Node(tmp_path)
 
 
 def test_a_node_is_prepared(node):
@@ -121,9 +24,9 @@ def test_the_environments_of_the_job_are_run_and_their_failure_is_its_own(
 
 
 @pytest.fixture
-def devstack(node, request):
+def devstack(node):
     """A node with a user "stack", as devstack makes it."""
-    playbook = (PLAYBOOKS / 'devstack.yaml').read_text()
+    playbook = (nodes.PLAYBOOKS / 'devstack.yaml').read_text()
     assert playbook.count('become_user: stack') == 1
     node.program(
         'stack/data/venv/bin/glance-wsgi', f'echo "$@" >>{node.notes}'
@@ -151,7 +54,7 @@ def test_tempest_is_not_run_where_the_smoke_tests_fail(devstack):
 def collecting(node):
     """A node whose collected logs are what a test says."""
     for name in ('tools', 'playbooks'):
-        shutil.copytree(TOP / name, node.source / name)
+        shutil.copytree(nodes.TOP / name, node.source / name)
 
     def post(log):
         script = f'mkdir -p "$1" && printf "%s" "{log}" >"$1/glance-api.log"'
@@ -186,7 +89,7 @@ def test_a_token_fails_the_job_and_is_masked(collecting):
 
 def test_logs_of_this_machine_are_collected_for_real(node):
     for name in ('tools', 'playbooks'):
-        shutil.copytree(TOP / name, node.source / name)
+        shutil.copytree(nodes.TOP / name, node.source / name)
     node.output.mkdir(parents=True)
     made = node.run('post')
     # Whatever they have in them: the scan has seen them.
