@@ -166,7 +166,8 @@ class Stack:
 
     def __call__(self, command: str, within: float = SHORT) -> 'Ended':
         """Run a command of the stack user's in devstack's directory."""
-        return self._log(command.split()[0].strip('./'), command, within)
+        name = pathlib.Path(command.split()[0]).name
+        return self._log(name, command, within)
 
     def _log(
         self, name: str, command: str, within: float, user: str = 'stack'
