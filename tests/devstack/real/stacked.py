@@ -43,7 +43,9 @@ enable_service key mysql g-api g-api-r tempest
 enable_plugin {plugin} file:///srv/plugin
 GLANCE_WSGI_SERVER={server}
 GLANCE_ENABLE_MULTIPLE_STORES=True
-GLANCE_MULTIPLE_FILE_STORES=fast,cheap
+# In the order of the alphabet, in which Tempest waits for them.
+GLANCE_MULTIPLE_FILE_STORES=cheap,fast
+GLANCE_DEFAULT_BACKEND=cheap
 GLANCE_USE_IMPORT_WORKFLOW=True
 GLANCE_LIMIT_IMAGE_COUNT_TOTAL=200
 GLANCE_LIMIT_IMAGE_COUNT_UPLOADING=200

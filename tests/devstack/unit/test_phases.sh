@@ -84,6 +84,20 @@ function test_post_config_gives_a_directory_to_each_file_store_without_one {
     expect_set "$GLANCE_API_CONF" web filesystem_store_datadir ""
 }
 
+function test_post_config_has_no_notifications_sent_without_a_broker {
+    iniset "$GLANCE_API_CONF" oslo_messaging_notifications driver messagingv2
+    phase stack post-config
+    expect_set "$GLANCE_API_CONF" oslo_messaging_notifications driver noop
+}
+
+function test_post_config_leaves_notifications_to_a_broker_alone {
+    iniset "$GLANCE_API_CONF" oslo_messaging_notifications driver messagingv2
+    iniset "$GLANCE_API_CONF" DEFAULT transport_url rabbit://192.0.2.1
+    phase stack post-config
+    expect_set "$GLANCE_API_CONF" oslo_messaging_notifications driver \
+        messagingv2
+}
+
 function test_test_config_tells_tempest_of_the_cache {
     ENABLED_SERVICES+=,tempest
     iniset "$GLANCE_API_CONF" paste_deploy flavor keystone+cachemanagement
