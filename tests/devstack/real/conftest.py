@@ -12,8 +12,6 @@ sys.path.insert(0, str(SYSTEMD))
 
 import stacked  # noqa: E402
 
-SERVERS = ('mod_wsgi', 'uwsgi', 'apache-uwsgi')
-
 
 @pytest.fixture(scope='session')
 def stack():
@@ -33,10 +31,10 @@ def stack():
     shutil.rmtree(place)
 
 
-@pytest.fixture(scope='module', params=SERVERS)
+@pytest.fixture(scope='module', params=stacked.SERVERS)
 def server(request, stack):
     """The name of a server with which stack.sh has ended well."""
     stack.before = stack.left_over()
-    stack.configure(request.param)
+    stack.configure(request.param, stacked.SERVERS[request.param])
     stack('./stack.sh', stacked.STACK).check()
     return request.param

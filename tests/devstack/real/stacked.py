@@ -20,6 +20,13 @@ TOP = pathlib.Path(__file__).parents[3]
 PLUGIN = 'images-plugin'  # not what its repository is called
 PORTS = (80, 3306, 9292, 9293, 11211)  # what devstack's services listen on
 STACK, SHORT = 3600, 900  # seconds
+
+# Each server, with what else local.conf says: one of them encrypts.
+SERVERS = {
+    'mod_wsgi': '',
+    'uwsgi': '',
+    'apache-uwsgi': 'enable_service tls-proxy',
+}
 PACKAGES = (
     *('git', 'gpg', 'iptables', 'iproute2', 'kmod', 'locales', 'lsb-release'),
     *('openssh-client', 'python3-venv', 'rsync', 'sudo', 'wget'),

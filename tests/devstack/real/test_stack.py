@@ -11,7 +11,7 @@ import stacked
 
 ERRORS = '/opt/stack/logs/error.log'
 PROGRAM = '/opt/stack/data/venv/bin'
-HEALTH = 'curl -s -o /dev/null -w %{http_code} http://127.0.0.1'
+HEALTH = 'curl -sk -o /dev/null -w %{http_code}'
 
 # What a process of the API has in its command line.
 PROCESSES = {
@@ -41,10 +41,13 @@ def test_images_are_listed_by_devstacks_own_client(stack, server):
 
 def test_the_drain_file_takes_the_node_out_and_in(stack, server):
     file = '/etc/glance/healthcheck_disable'
+    scheme = 'https' if stacked.SERVERS[server] else 'http'
+    first, second = (
+        f'{HEALTH} {scheme}://127.0.0.1:{port}/healthcheck'
+        for port in (9292, 9293)
+    )
     asked = stack(
-        f'{HEALTH}:9292/healthcheck; touch {file}; '
-        f'{HEALTH}:9292/healthcheck; {HEALTH}:9293/healthcheck; rm {file}; '
-        f'{HEALTH}:9292/healthcheck'
+        f'{first}; touch {file}; {first}; {second}; rm {file}; {first}'
     )
     assert asked.check().said == '200503200200'
 
