@@ -18,7 +18,7 @@ import machine
 
 TOP = pathlib.Path(__file__).parents[3]
 PLUGIN = 'images-plugin'  # not what its repository is called
-PORTS = (80, 3306, 9292, 9293, 11211)  # what devstack's services listen on
+PORTS = (80, 443, 3306, 9292, 9293, 11211)  # what devstack's services listen on
 STACK, SHORT = 3600, 900  # seconds
 
 # Each server, with what else local.conf says: one of them encrypts.
