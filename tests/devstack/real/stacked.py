@@ -16,9 +16,18 @@ import time
 
 import machine
 
+from glance_wsgi import gate
+
 TOP = pathlib.Path(__file__).parents[3]
 PLUGIN = 'images-plugin'  # not what its repository is called
-PORTS = (80, 443, 3306, 9292, 9293, 11211)  # what devstack's services listen on
+PORTS = (
+    80,
+    443,
+    3306,
+    9292,
+    9293,
+    11211,
+)  # what devstack's services listen on
 STACK, SHORT = 3600, 900  # seconds
 
 # Each server, with what else local.conf says: one of them encrypts.
@@ -60,6 +69,16 @@ TEMPEST_VENV_UPPER_CONSTRAINTS=/opt/stack/requirements/upper-constraints.txt
 DOWNLOAD_DEFAULT_IMAGES=False
 IMAGE_URLS=file:///srv/images/small.img
 {more}
+
+# What Tempest has Glance download, from the Apache that devstack has anyway.
+[[post-config|$GLANCE_API_CONF]]
+[import_filtering_opts]
+allowed_hosts = 127.0.0.1
+allowed_ports = 80
+
+[[test-config|$TEMPEST_CONFIG]]
+[image]
+http_image = http://127.0.0.1/small.qcow2
 """
 
 
@@ -106,6 +125,9 @@ class Stack:
         self._copy(TOP, root / 'srv' / 'plugin')
         devstack = pathlib.Path(os.environ['DEVSTACK_DIR'])
         self._copy(devstack, root / 'srv' / 'devstack')
+        (root / 'var' / 'www' / 'html' / 'small.qcow2').write_bytes(
+            gate.qcow2()
+        )
         (root / 'srv' / 'images').mkdir()
         (root / 'srv' / 'images' / 'small.img').write_bytes(bytes(1 << 20))
         self.machine.boot(network=True, binds=binds)

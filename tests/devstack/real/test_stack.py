@@ -72,7 +72,7 @@ def test_tempests_tests_of_the_images_api_pass(stack, server):
     counts = dict(re.findall(r'^ - (\w+): (\d+)$', ended.said, re.M))
     assert ended.code == 0, ended.said[-4000:]
     assert counts['Failed'] == '0'
-    assert int(counts['Passed']) > 100
+    assert int(counts['Passed']) >= 50
 
 
 def test_unstack_stops_it(stack, server):
