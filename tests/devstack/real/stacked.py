@@ -73,8 +73,8 @@ IMAGE_URLS=file:///srv/images/small.img
 # What Tempest has Glance download, from the Apache that devstack has anyway.
 [[post-config|$GLANCE_API_CONF]]
 [import_filtering_opts]
-allowed_hosts = 127.0.0.1
-allowed_ports = 80
+allowed_hosts = [127.0.0.1]
+allowed_ports = [80]
 
 [[test-config|$TEMPEST_CONFIG]]
 [image]
