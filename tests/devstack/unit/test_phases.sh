@@ -155,6 +155,7 @@ function test_clean_leaves_nothing {
 }
 
 function test_clean_is_content_with_a_machine_without_anything_of_ours {
+    rmdir "$APACHE_LOG_DIR"
     phase clean
     expect_no_call glance-wsgi\ uninstall
 }
