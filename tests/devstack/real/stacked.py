@@ -79,6 +79,7 @@ allowed_ports = [80]
 [[test-config|$TEMPEST_CONFIG]]
 [image]
 http_image = http://127.0.0.1/small.qcow2
+http_qcow2_image = http://127.0.0.1/small.qcow2
 """
 
 
