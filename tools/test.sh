@@ -22,7 +22,7 @@
 everything() {
     local version
     # the longest first, so that nothing is left to wait for at the end
-    echo functional linters unit docs build
+    echo functional linters unit devstack docs build
     if find_python 3.10 >/dev/null; then
         echo py310-smoke-glance30
     else
@@ -73,7 +73,7 @@ long() {
         echo "servers-$server" "load-$server" "tempest-$server"
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
-    echo db db-glance30 systemd
+    echo db db-glance30 systemd stack zuul
 }
 
 environments=()
@@ -83,7 +83,9 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 
 profiles=(test)
-[[ " ${environments[*]} " != *" "@(systemd|long)" "* ]] || profiles+=(systemd)
+if [[ " ${environments[*]} " == *" "@(systemd|stack|long)" "* ]]; then
+    profiles+=(systemd)
+fi
 "$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place
 choose_python

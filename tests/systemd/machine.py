@@ -144,17 +144,22 @@ class Machine:
             check=True,
         )
 
-    def boot(self) -> None:
-        """Start it, and wait until its services have been started."""
+    def boot(self, network: bool = False, binds: tuple[str, ...] = ()) -> None:
+        """Start it, and wait until its services have been started.
+
+        :param network: whether it has this machine's network, instead of one
+            of its own with nothing but loopback
+        :param binds: more of this machine's files, each as PATH:PLACE
+        """
         command = [
             'systemd-nspawn',
             '--quiet',
             f'--directory={self.root}',
             '--register=no',
             '--keep-unit',
-            '--private-network',
+            *(() if network else ('--private-network',)),
             '--console=passive',
-            *(f'--bind-ro={path}' for path in _under_test()),
+            *(f'--bind-ro={path}' for path in (*_under_test(), *binds)),
             '--boot',
         ]
         # Several machines must not share one control group, in which each

@@ -6,6 +6,8 @@ import pytest
 
 from glance_wsgi import applications
 from glance_wsgi import errors
+from glance_wsgi import install
+from glance_wsgi import programs
 from glance_wsgi.deployment import Deployment
 
 TLS = {'tls_certificate': '/etc/ssl/one.pem', 'tls_key': '/etc/ssl/one.key'}
@@ -175,3 +177,53 @@ def test_a_configuration_that_is_not_there_is_refused_and_named(
     missing = str(tmp_path / 'missing')
     with pytest.raises(errors.BadOption, match='missing'):
         applications.of(made(glance_config_dir=missing))
+
+
+def test_a_second_node_that_others_configured_has_an_address_of_its_own(
+    made, hosted, tmp_path
+):
+    directory = tmp_path / 'glance-remote'
+    directory.mkdir()
+    deployed = made(**hosted, remote_config_dir=str(directory))
+    _, remote, glance = applications.of(deployed)
+    assert (remote.name, remote.listen) == (
+        'glance-api-remote',
+        '127.0.0.1:9293',
+    )
+    assert str(directory) in remote.environment.values()
+    assert (remote.listen, '') in applications.locations(deployed)
+    assert remote.name in applications.names(deployed)
+    assert '--remote-listen' in dict(deployed.listening())
+    assert deployed.configured_by_others[-1] == directory
+    assert remote.script != glance.script
+
+
+def test_a_second_node_without_a_first_one_of_others_is_none(made):
+    deployed = made(remote_config_dir='/etc/glance-remote')
+    assert not deployed.has_remote
+    assert '--remote-listen' not in dict(deployed.listening())
+    assert deployed.configured_by_others == []
+
+
+def test_services_run_as_the_user_who_is_named(made):
+    deployed = made(glance_config_dir='/etc/glance', run_as='nobody')
+    assert deployed.user == programs.ServiceUser.named('nobody')
+    in_system = install.in_system(deployed)
+    assert in_system.places.daemon_user == 'nobody'
+    assert deployed.user.group == 'nogroup'
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'), [('no-such-user', 'no-such-user'), ('root', 'as root')]
+)
+def test_a_user_who_may_not_run_services_is_refused(made, name, said):
+    with pytest.raises(errors.BadOption, match=said):
+        made(run_as=name)
+
+
+@pytest.mark.parametrize('name', ['python', 'python3'])
+def test_the_python_is_found_by_either_name(made, monkeypatch, tmp_path, name):
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / name).touch()
+    monkeypatch.setattr('sys.prefix', str(tmp_path))
+    assert made().python == tmp_path / 'bin' / name

@@ -38,7 +38,7 @@ class System:
         for place in (ours.etc, ours.run, root / 'home'):
             place.mkdir()
         monkeypatch.setattr(install, 'HOME', root / 'home')
-        monkeypatch.setattr(install.Places, 'of_system', lambda: ours)
+        monkeypatch.setattr(install.Places, 'of_system', lambda *_: ours)
         monkeypatch.setattr(install, 'check_root', lambda: None)
         monkeypatch.setattr(systemd, 'booted', lambda: True)
         monkeypatch.setattr(systemd, 'is_active', self.running.__contains__)

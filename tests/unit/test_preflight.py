@@ -68,6 +68,12 @@ def test_up_does_not_touch_what_somebody_else_has_configured(tmp_path):
         preflight.check_not_hosted(deployed)
 
 
+def test_up_runs_its_services_as_nobody_elses_user(tmp_path):
+    deployed = made(tmp_path, run_as='nobody')
+    with pytest.raises(errors.BadOption, match='nobody'):
+        preflight.check_not_hosted(deployed)
+
+
 @pytest.fixture
 def pair(tmp_path):
     """A certificate and its key."""

@@ -40,6 +40,12 @@ def test_only_a_low_port_needs_a_capability(tmp_path, listen, expected):
     assert found['CapabilityBoundingSet'] == (expected or '')
 
 
+def test_the_unit_lets_glance_list_the_addresses_of_its_machine(tmp_path):
+    # Else each upload ends with 500 where limits are kept in Keystone.
+    families = unit(tmp_path)['Service']['RestrictAddressFamilies'].split()
+    assert 'AF_NETLINK' in families
+
+
 def test_systemd_finds_no_mistake_in_the_unit(tmp_path):
     if shutil.which('systemd-analyze') is None:
         pytest.skip('no systemd-analyze: apt-get install systemd')

@@ -91,8 +91,9 @@ def locations(deployment: Deployment) -> list[tuple[str, str]]:
     if deployment.hosts_keystone:
         place = str(deployment.keystone_listen), deployment.keystone_path
         found.insert(0, place)
-    if deployment.gate:
+    if deployment.has_remote:
         found.append((str(deployment.remote_listen), ''))
+    if deployment.gate:
         found.append((str(deployment.source_listen), ''))
     return found
 
@@ -110,20 +111,31 @@ def _hosted(
 ) -> tuple[Application, ...]:
     """Those that others have configured: only the scripts are ours."""
     keystone_directory = deployment.conf.deployment.keystone_config_dir
-    glance = _glance_application(
-        deployment,
-        nodes.first(deployment),
-        deployment.workers,
-        directory,
-        (),
-        _contents(directory),
-    )
-    if not keystone_directory:
-        return (glance,)
-    directory = pathlib.Path(keystone_directory).absolute()
+    remote_directory = deployment.conf.gate.remote_config_dir
+    found = []
+    if keystone_directory:
+        place = pathlib.Path(keystone_directory).absolute()
+        found.append(
+            _keystone_application(deployment, place, (), _contents(place))
+        )
+    glance, *others = nodes.of(deployment)
+    for node in others:
+        place = pathlib.Path(remote_directory).absolute()
+        found.append(_hosted_glance(deployment, node, FEW_PROCESSES, place))
     return (
-        _keystone_application(deployment, directory, (), _contents(directory)),
-        glance,
+        *found,
+        _hosted_glance(deployment, glance, deployment.workers, directory),
+    )
+
+
+def _hosted_glance(
+    deployment: Deployment,
+    node: nodes.Node,
+    processes: int,
+    directory: pathlib.Path,
+) -> Application:
+    return _glance_application(
+        deployment, node, processes, directory, (), _contents(directory)
     )
 
 

@@ -70,6 +70,8 @@ class Deployment:
         self.user = programs.ServiceUser.find()
         self.places = places.Places.of(self.state)
         self.conf = self._load(config_file, overrides or {}, installed)
+        if self.conf.deployment.run_as:
+            self.user = programs.ServiceUser.named(self.conf.deployment.run_as)
 
     def _load(
         self,
@@ -149,8 +151,9 @@ class Deployment:
             found.append(('--keystone-listen', self.keystone_listen))
         if self.redirect_listen:
             found.append(('--redirect-listen', self.redirect_listen))
-        if self.gate:
+        if self.has_remote:
             found.append(('--remote-listen', self.remote_listen))
+        if self.gate:
             found.append(('--source-listen', self.source_listen))
         return found
 
@@ -159,8 +162,10 @@ class Deployment:
         listening = [self.listen]
         if self.embedded_keystone:
             listening.append(self.keystone_listen)
+        if self.has_remote:
+            listening.append(self.remote_listen)
         if self.gate:
-            listening += [self.remote_listen, self.source_listen]
+            listening.append(self.source_listen)
         hosts = [address.reachable.host for address in listening]
         public = self.conf.deployment.public_host
         return [*hosts, public] if public else hosts
@@ -269,6 +274,13 @@ class Deployment:
         return self.conf.deployment.profile == GATE and self.hosted is None
 
     @property
+    def has_remote(self) -> bool:
+        """Whether there is a second Glance node."""
+        if self.hosted is not None:
+            return bool(self.conf.gate.remote_config_dir)
+        return self.gate
+
+    @property
     def hosts_keystone(self) -> bool:
         """Whether the web server has a Keystone beside Glance."""
         if self.hosted is not None:
@@ -299,6 +311,18 @@ class Deployment:
         """
         directory = self.conf.deployment.glance_config_dir
         return pathlib.Path(directory).absolute() if directory else None
+
+    @property
+    def configured_by_others(self) -> list[pathlib.Path]:
+        """Every directory with the configuration of something hosted."""
+        if self.hosted is None:
+            return []
+        beside = (
+            self.conf.deployment.keystone_config_dir,
+            self.conf.gate.remote_config_dir,
+        )
+        found = (pathlib.Path(item).absolute() for item in beside if item)
+        return [self.hosted, *found]
 
     @property
     def database(self) -> str:
@@ -332,7 +356,10 @@ class Deployment:
     @property
     def python(self) -> pathlib.Path:
         """The Python that everything runs under."""
-        return pathlib.Path(sys.prefix, 'bin', 'python')
+        beside = pathlib.Path(sys.prefix, 'bin')
+        # Debian's own has no "python" beside it.
+        named = beside / 'python'
+        return named if named.exists() else beside / 'python3'
 
 
 def _check_names(config_file: str) -> None:

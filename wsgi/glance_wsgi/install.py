@@ -121,7 +121,7 @@ def as_installed(deployment: Deployment) -> Deployment:
 
 def in_system(deployment: Deployment) -> Deployment:
     """A deployment with its server in the system's places."""
-    deployment.places = Places.of_system()
+    deployment.places = Places.of_system(deployment.user.name)
     options = deployment.conf.deployment
     if deployment.marker is None and not options.glance_config_dir:
         deployment.conf.set_override(
@@ -394,10 +394,8 @@ class Installation:
 
     def _check_readable(self) -> None:
         """The service user reads the configuration that others have made."""
-        options = self.deployment.conf.deployment
-        hosted = self.deployment.hosted and options.keystone_config_dir
-        for directory in filter(None, (self.deployment.hosted, hosted)):
-            for file in sorted(pathlib.Path(directory).glob('*.conf')):
+        for directory in self.deployment.configured_by_others:
+            for file in sorted(directory.glob('*.conf')):
                 if not preflight.may_read(self.deployment, file):
                     raise errors.BadOption(
                         f'The user {self.deployment.user.name}, who runs the '

@@ -53,7 +53,7 @@ class Node:
 
 def of(deployment: Deployment) -> tuple[Node, ...]:
     """The nodes that are configured here, the one that clients use first."""
-    if deployment.gate:
+    if deployment.has_remote:
         return (first(deployment), _second(deployment))
     return (first(deployment),)
 

@@ -39,13 +39,16 @@ class Places:
         return cls(directory.etc, directory.run, directory.log)
 
     @classmethod
-    def of_system(cls) -> 'Places':
-        """The system's own, which "install" writes to."""
+    def of_system(cls, user: str = programs.SERVICE_USER) -> 'Places':
+        """The system's own, which "install" writes to.
+
+        :param user: whom the services run as
+        """
         return cls(
             etc=pathlib.Path('/etc/glance-wsgi'),
             run=pathlib.Path('/run/glance-wsgi'),
             log=pathlib.Path('/var/log/glance-wsgi'),
             socket_group=platforms.current().apache.system.group,
-            daemon_user=programs.SERVICE_USER,
+            daemon_user=user,
             system=True,
         )

@@ -62,6 +62,13 @@ def check_not_hosted(deployment: Deployment) -> None:
             f'{deployment.hosted}.',
             'Leave --glance-config-dir out, or use "render" or "install".',
         )
+    if deployment.conf.deployment.run_as:
+        raise errors.BadOption(
+            'What "up" makes runs as its own service user, not as '
+            f'{deployment.user.name}.',
+            'Leave --run-as out, or use it with "install" and '
+            '--glance-config-dir.',
+        )
 
 
 def check_same_server(deployment: Deployment) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import errno
+import grp
 import os
 import pathlib
 import pwd
 import re
 import stat
 import subprocess
-import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,36 @@ class ServiceUser:
         except KeyError:
             return cls(SERVICE_USER, None)
         return cls(SERVICE_USER, state.Owner(entry.pw_uid, entry.pw_gid))
+
+    @classmethod
+    def named(cls, name: str) -> 'ServiceUser':
+        """A user whom the system has already.
+
+        :raises errors.BadOption: it has none of that name, or it is root
+        """
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError as error:
+            raise errors.BadOption(
+                f'This system has no user "{name}".',
+                'Give --run-as an existing one, or leave it out.',
+            ) from error
+        if entry.pw_uid == 0:
+            raise errors.BadOption(
+                'The services would run as root.',
+                'Give --run-as another user, or leave it out.',
+            )
+        return cls(name, state.Owner(entry.pw_uid, entry.pw_gid))
+
+    @property
+    def group(self) -> str:
+        """The name of its own group; of one yet to be made, its own."""
+        if self.owner is None:
+            return self.name
+        try:
+            return grp.getgrgid(self.owner.gid).gr_name
+        except KeyError:
+            return str(self.owner.gid)
 
     def make(self) -> 'ServiceUser':
         """Itself, or the same after making the system user.
@@ -116,7 +147,7 @@ def environment(
     :param home: where they may keep caches: stevedore has one of all entry
         points, which saves a quarter of a second at each start
     """
-    path = f'{pathlib.Path(sys.prefix, "bin")}:{os.defpath}'
+    path = f'{scripts()}:{os.defpath}'
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {'PATH': path, 'HOME': str(home), **kept, **(extra or {})}
 
@@ -133,9 +164,18 @@ def bypass_proxies(hosts: Iterable[str]) -> None:
     os.environ['no_proxy'] = os.environ['NO_PROXY'] = joined
 
 
+def scripts() -> pathlib.Path:
+    """Where pip puts the programs of the Python that we run in.
+
+    That of a virtualenv has them beside itself, that of Debian's own Python
+    in /usr/local.
+    """
+    return pathlib.Path(sysconfig.get_path('scripts'))
+
+
 def program(name: str) -> pathlib.Path:
-    """A program of the virtualenv that we run in."""
-    return pathlib.Path(sys.prefix, 'bin', name)
+    """A program that pip has installed for the Python that we run in."""
+    return scripts() / name
 
 
 # The last line of a traceback, whatever the logger wrote before it.

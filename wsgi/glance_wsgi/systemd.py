@@ -102,6 +102,7 @@ def unit_file(deployment: Deployment, emperor: pathlib.Path) -> File:
             'emperor': emperor,
             'command': programs.program('glance-wsgi'),
             'user': deployment.user.name,
+            'user_group': deployment.user.group,
             'etc': deployment.places.etc,
             'run': deployment.places.run,
             'path': f'{deployment.python.parent}:{PATH}',
@@ -135,6 +136,7 @@ def tmpfiles_file(deployment: Deployment) -> File:
             'run': deployment.places.run,
             'log': deployment.places.log,
             'user': deployment.user.name,
+            'user_group': deployment.user.group,
             'group': deployment.places.socket_group,
         },
         owner=state.Owner.myself(),
@@ -159,9 +161,8 @@ def writable(deployment: Deployment) -> list[pathlib.Path]:
     if deployment.hosted is None:
         found |= {deployment.state.data, deployment.state.run}
     else:
-        directories = [deployment.conf.deployment.keystone_config_dir]
-        for directory in (deployment.hosted, *filter(None, directories)):
-            found |= _named(pathlib.Path(directory), deployment)
+        for directory in deployment.configured_by_others:
+            found |= _named(directory, deployment)
     return sorted(found)
 
 

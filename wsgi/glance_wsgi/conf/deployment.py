@@ -108,6 +108,14 @@ OPTS = [
         help='Host the Keystone that is configured in this directory, too. '
         'Only together with --glance-config-dir.',
     ),
+    cfg.StrOpt(
+        'run_as',
+        metavar='USER',
+        help='The user of this system who runs the Glance in '
+        '--glance-config-dir, never root. The default is glance-wsgi, who is '
+        'made where it is missing; give another one where the configuration, '
+        'the stores and the staging area belong to that one already.',
+    ),
     cfg.DictOpt(
         'stores',
         default={'fast': 'file', 'cheap': 'file', 'web': 'http'},

@@ -11,7 +11,15 @@ OPTS = [
         metavar='HOST:PORT',
         help='Address of the second Glance node, which Tempest asks for what '
         'the first one has staged or cached. Whoever runs Tempest has to '
-        'reach it. Only with --profile gate.',
+        'reach it. Only with --profile gate or --remote-config-dir.',
+    ),
+    cfg.StrOpt(
+        'remote_config_dir',
+        metavar='DIR',
+        help='Host the second Glance node that is configured in this '
+        'directory, by whomever, at --remote-listen. Only together with '
+        '--glance-config-dir; its worker_self_reference_url has to lead '
+        'there.',
     ),
     cfg.StrOpt(
         'source_listen',

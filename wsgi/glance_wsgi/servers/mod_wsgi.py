@@ -88,6 +88,7 @@ class Daemons(apache.Apache):
                 'virtualenv': self.deployment.python.parent.parent,
                 # Where Apache is root itself, as the system's is.
                 'user': self.places.daemon_user,
+                'user_group': self.deployment.user.group,
                 'shared': self.places.system,
                 'listen_queue': apache.LISTEN_QUEUE,
                 'mercy': server.task_mercy,

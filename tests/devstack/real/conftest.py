@@ -1,0 +1,40 @@
+"""Fixtures: one machine for all, and devstack on it for each server."""
+
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+SYSTEMD = pathlib.Path(__file__).parents[2] / 'systemd'
+sys.path.insert(0, str(SYSTEMD))
+
+import stacked  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def stack():
+    """A machine that devstack has not touched yet; kept if a test fails."""
+    if why := stacked.obstacle():
+        pytest.skip(why)
+    place = pathlib.Path(
+        tempfile.mkdtemp(prefix='glance-wsgi-devstack-', dir='/var/tmp')
+    )
+    place.chmod(0o755)  # it is the root of what the machine's users may enter
+    made = stacked.Stack(place)
+    try:
+        made.prepare()
+        yield made
+    finally:
+        made.remove()
+    shutil.rmtree(place)
+
+
+@pytest.fixture(scope='module', params=stacked.SERVERS)
+def server(request, stack):
+    """The name of a server with which stack.sh has ended well."""
+    stack.before = stack.left_over()
+    stack.configure(request.param, stacked.SERVERS[request.param])
+    stack('./stack.sh', stacked.STACK).check()
+    return request.param
