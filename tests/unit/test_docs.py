@@ -31,7 +31,10 @@ FIELDS = ['Cause', 'Outcome', 'Action']
 FOREIGN = {
     'glance-manage': {'--version'},
     'glance-wsgi-manage': {'--check'},
-    'gunicorn': {'--bind', '--threads', '--worker-class', '--workers'},
+    'gunicorn': {
+        *('--bind', '--threads', '--worker-class', '--workers'),
+        '--graceful-timeout',
+    },
     'openstack': {'--disk-format', '--file', '--os-cloud'},
     'tempest': {'--regex'},
     'tests/perf': {'--runs'},
