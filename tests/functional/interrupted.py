@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import json
 import os
 import pathlib
 import signal
@@ -11,6 +12,7 @@ import time
 
 import images
 import psutil
+import sqlalchemy
 import toolkit
 from images import MIB
 
@@ -144,11 +146,23 @@ class Work:
         toolkit.until(look, 'the import runs')
         return psutil.Process(found[0])
 
+    def listed(self) -> list[dict]:
+        """What ``tasks list`` says."""
+        words = ('tasks', 'list', '-f', 'json')
+        place = f'--state-dir={self.deployment.state_dir}'
+        return json.loads(toolkit.glance_wsgi(*words, place).stdout)
+
     def over(self, image) -> None:
         """Wait until nothing is to be done for an image any more."""
-        toolkit.until(
-            lambda: not self.jobs(image), 'it has no job', within=120
-        )
+        try:
+            toolkit.until(
+                lambda: not self.jobs(image), 'it has no job', within=60
+            )
+        except AssertionError:
+            log = self.deployment.log.read_text().splitlines()
+            raise AssertionError(
+                [self.jobs(image), self.tasks(image), *log[-60:]]
+            ) from None
         statuses = {status for _, status, _ in self.tasks(image)}
         assert statuses <= {'success', 'failure'}, self.tasks(image)
 
@@ -209,6 +223,24 @@ class Work:
                 yield
             finally:
                 connection.execute('ROLLBACK')
+
+
+class MariaWork(Work):
+    """The same on MariaDB."""
+
+    def __init__(self, deployment: toolkit.Deployed, url: str) -> None:
+        super().__init__(deployment)
+        self._engine = sqlalchemy.create_engine(
+            url, poolclass=sqlalchemy.NullPool
+        )
+
+    def query(self, statement: str, *values: object) -> list[tuple]:
+        """What the database answers."""
+        with self._engine.connect() as connection:
+            found = connection.exec_driver_sql(
+                statement.replace('?', '%s'), values
+            )
+            return [tuple(row) for row in found]
 
 
 def end(process: psutil.Process, number: int = signal.SIGKILL) -> None:

@@ -5,12 +5,21 @@ run by several.
 """
 
 import dataclasses
+import datetime
+import os
+import uuid
 
 import pytest
+import sqlalchemy
 import taskdb
+from sqlalchemy import exc
 
 from glance_wsgi.db import own
 from glance_wsgi.tasks import claims
+from glance_wsgi.tasks import engine
+from glance_wsgi.tasks import records
+from glance_wsgi.tasks import watch
+from glance_wsgi.tasks.doctor import Doctor
 from glance_wsgi.tasks.owners import Owner
 from glance_wsgi.tasks.tables import JOBS
 
@@ -32,6 +41,22 @@ def database(request, tmp_path):
         made = taskdb.TaskDatabase(url)
         yield made
         made.dispose()
+
+
+class Broken:
+    """A driver's connection that is lost before, or after, a commit."""
+
+    def __init__(self, database, event) -> None:
+        self._engine, self._event = database.engine, event
+
+    def __enter__(self) -> None:
+        sqlalchemy.event.listen(self._engine, self._event, self._fail)
+
+    def __exit__(self, *exception: object) -> None:
+        sqlalchemy.event.remove(self._engine, self._event, self._fail)
+
+    def _fail(self, *words) -> None:
+        raise exc.OperationalError('lost', {}, OSError(2013, 'lost'))
 
 
 def go():
@@ -199,6 +224,196 @@ def test_who_was_taken_over_ends_nothing(database):
     assert not database.jobs.remove(old, ME)
     assert database.lock(old) == new
     assert database.status(new) == 'pending'
+
+
+@pytest.mark.parametrize('event', ['before_cursor_execute', 'commit'])
+def test_a_database_error_in_a_step_of_a_claim_changes_nothing(
+    database, event
+):
+    """Whether at the statement or at its commit: it can be done again."""
+    task_id = database.task()
+    jobs = database.jobs
+    with Broken(database, event), pytest.raises(exc.OperationalError):
+        jobs.take(task_id, ME)
+    assert jobs.get(task_id).owner is None
+    assert jobs.take(task_id, ME)
+    with Broken(database, event), pytest.raises(exc.OperationalError):
+        jobs.begin(task_id, ME)
+    assert database.status(task_id) == 'pending'
+    assert jobs.get(task_id).attempts == 0
+    assert jobs.begin(task_id, ME)
+    seen = jobs.get(task_id)
+    with Broken(database, event), pytest.raises(exc.OperationalError):
+        jobs.take_over(seen)
+    assert database.status(task_id) == 'processing'
+    assert database.lock(task_id) == task_id
+    new = jobs.take_over(seen)
+    assert jobs.take(new, ME) and jobs.begin(new, ME)
+    with Broken(database, event), pytest.raises(exc.OperationalError):
+        jobs.end(new, ME, 'failure', 'why')
+    assert database.status(new) == 'processing'
+    assert database.lock(new) == new
+    assert jobs.end(new, ME, 'failure', 'why')
+    assert jobs.all() == []
+
+
+def test_a_claim_that_was_cut_off_is_found_and_given_back(database):
+    """It is ours in the database, and its process does not know."""
+    task_id = database.task()
+    assert database.jobs.take(task_id, ME)
+    made = engine.Engine(
+        database.jobs, None, ME, go, None, slots=1, heartbeat=10
+    )
+    made._give_back_unknown()
+    assert database.jobs.get(task_id).owner is None
+    assert claims.claim(database.jobs, OTHER, go).task_id == task_id
+
+
+# --- who is dead ---
+
+
+def watching(database, patience=6.0):
+    return watch.Watch(database.jobs, OTHER, patience)
+
+
+def test_a_process_that_can_be_seen_to_be_gone_is_dead_at_once(database):
+    me = Owner.myself('node-1')
+    gone = dataclasses.replace(me, started=me.started - 1)
+    task_id = claimed(database, gone)
+    assert watching(database).look()
+    assert database.status(task_id) == 'failure'
+
+
+def test_one_elsewhere_is_dead_when_it_has_been_silent(database, monkeypatch):
+    task_id = claimed(database, ELSEWHERE)
+    clock = [1000.0]
+    monkeypatch.setattr(watch.time, 'monotonic', lambda: clock[0])
+    watcher = watching(database)
+    assert not watcher.look()
+    clock[0] += 5.9
+    assert not watcher.look()
+    clock[0] += 0.2
+    assert watcher.look()
+    assert database.status(task_id) == 'failure'
+
+
+def test_a_sign_of_life_starts_the_silence_again(database, monkeypatch):
+    task_id = claimed(database, ELSEWHERE)
+    clock = [1000.0]
+    monkeypatch.setattr(watch.time, 'monotonic', lambda: clock[0])
+    watcher = watching(database)
+    watcher.look()
+    database.execute('UPDATE glance_wsgi_jobs SET beat = beat + 1')
+    clock[0] += 7
+    assert not watcher.look()
+    assert database.status(task_id) == 'processing'
+
+
+def test_nobody_is_dead_because_the_database_was_away(database, monkeypatch):
+    """Silence counts from the first look after it, for who sees it first."""
+    claimed(database, ELSEWHERE)
+    clock = [1000.0]
+    monkeypatch.setattr(watch.time, 'monotonic', lambda: clock[0])
+    watcher = watching(database)
+    clock[0] += 3600
+    assert not watcher.look()
+
+
+def test_the_token_of_a_process_that_is_gone_is_waited_for_no_more(database):
+    me = Owner.myself('node-1')
+    gone = dataclasses.replace(me, started=me.started - 1)
+    task_id = database.task(keeper=str(gone))
+    assert claims.claim(database.jobs, OTHER, go) is None
+    assert watching(database).look()
+    assert claims.claim(database.jobs, OTHER, go).task_id == task_id
+
+
+# --- what a person repairs ---
+
+
+@pytest.fixture
+def doctor(database, tmp_path):
+    """Looks, and repairs; the kinds of what was found."""
+    staging = tmp_path / 'staging'
+    staging.mkdir()
+
+    def look(fix=True):
+        found = Doctor(database.jobs, staging, patience=60).look()
+        for one in found:
+            if fix and one.fix is not None:
+                one.fix()
+        return [(one.kind, one.id) for one in found]
+
+    look.staging = staging
+    return look
+
+
+def old(database, task_id, hours):
+    database.execute(
+        'UPDATE tasks SET updated_at = :at WHERE id = :id',
+        at=records.now() - datetime.timedelta(hours=hours),
+        id=task_id,
+    )
+
+
+def test_nothing_is_found_where_all_is_well(database, doctor):
+    claimed(database, Owner.myself('node-1'))
+    database.task()
+    assert doctor() == []
+
+
+def test_a_dead_owners_job_goes_on(database, doctor):
+    me = Owner.myself('node-1')
+    task_id = claimed(database, dataclasses.replace(me, started=1))
+    assert doctor(fix=False) == [('task', task_id)]
+    assert database.status(task_id) == 'processing'
+    assert doctor() == [('task', task_id)]
+    assert database.status(task_id) == 'failure'
+    assert doctor() == []
+
+
+@pytest.mark.parametrize(
+    ('status', 'hours'), [('pending', 3), ('processing', 2)]
+)
+def test_a_task_without_a_job_gets_one_when_its_time_is_over(
+    database, doctor, status, hours
+):
+    task_id = database.task(status, job=False)
+    old(database, task_id, 0.5)
+    assert doctor() == [('task', task_id)]
+    assert database.jobs.all() == []
+    old(database, task_id, hours)
+    doctor()
+    (job,) = database.jobs.all()
+    assert database.status(job.task_id) == 'pending'
+    assert job.attempts == (status == 'processing')
+    assert job.context['project_id'] == 'me'
+
+
+def test_a_lock_of_a_task_that_has_ended_is_removed(database, doctor):
+    task_id = database.task('failure', job=False)
+    image = database.image(task_id)
+    assert doctor() == [('lock', image)]
+    assert database.lock(task_id) is None
+    assert (
+        database.scalar('SELECT status FROM images WHERE id = :id', id=image)
+        == 'queued'
+    )
+    assert doctor() == []
+
+
+def test_staged_files_that_nobody_needs_are_removed(database, doctor):
+    needed = database.image(database.task())
+    others = [str(uuid.uuid4()) for _ in range(2)]
+    for name in (needed, others[0], f'{others[1]}.raw', 'readme'):
+        file = doctor.staging / name
+        file.write_text(name)
+        os.utime(file, (0, 0))
+    young = doctor.staging / str(uuid.uuid4())
+    young.touch()
+    assert len(doctor()) == 2
+    left = {file.name for file in doctor.staging.iterdir()}
+    assert left == {needed, 'readme', young.name}
 
 
 def test_no_token_has_a_column():
