@@ -14,6 +14,7 @@ takes rows when it has a free slot; a stop file keeps it from taking any.
 ``engine``      slots, heartbeats, taking over from the dead, the end
 ``glance``      where Glance's pools are replaced and its executors are made
 ``recovery``    an image whose import was cut off, made ready to go on
+``residue``     staged files of this node that nobody needs
 ``doctor``      what is left of the dead, found and repaired by a person
 
 A claim in four steps. Two looks at the file make "touch it, wait until this

@@ -11,14 +11,13 @@ import dataclasses
 import datetime
 import functools
 import pathlib
-import re
 import time
 from collections.abc import Callable, Iterator
 
 import sqlalchemy
 
-from glance_wsgi.data import journal
 from glance_wsgi.tasks import records
+from glance_wsgi.tasks import residue
 from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.owners import Owner
@@ -32,8 +31,6 @@ EXPIRY = {
     'processing': datetime.timedelta(minutes=60),
 }
 """After which Glance itself lets another import break a lock."""
-
-_STAGED = re.compile(rf'({journal.UUID})(\.\w+)?')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,52 +197,14 @@ class Doctor:
             records.unlock(connection, row.id, row.value)
 
     def _residue(self) -> Iterator[Finding]:
-        try:
-            files = sorted(self._staging.iterdir())
-        except OSError:
-            return
-        for file in files:
-            named = _STAGED.fullmatch(file.name)
-            facts = file.lstat()
-            if not named or time.time() - facts.st_mtime < SETTLED:
-                continue
-            if (why := self._unneeded(named[1])) is None:
-                continue
+        for found in residue.find(self._jobs, self._staging, SETTLED):
             yield Finding(
                 'staging',
-                str(file),
-                why,
+                str(found.file),
+                found.why,
                 'It is removed.',
-                functools.partial(_remove, file, facts.st_ino),
+                found.remove,
             )
-
-    def _unneeded(self, image_id: str) -> str | None:
-        """Why nobody needs the staged data of an image; None if one does."""
-        with self._jobs.reading() as connection:
-            row = connection.execute(
-                sqlalchemy.select(
-                    records.IMAGES.c.status,
-                    records.IMAGES.c.deleted,
-                    records.PROPERTIES.c.value,
-                )
-                .select_from(
-                    records.IMAGES.outerjoin(
-                        records.PROPERTIES,
-                        sqlalchemy.and_(
-                            records.PROPERTIES.c.image_id
-                            == records.IMAGES.c.id,
-                            records.PROPERTIES.c.name == records.LOCK,
-                            records.PROPERTIES.c.deleted == sqlalchemy.false(),
-                        ),
-                    )
-                )
-                .where(records.IMAGES.c.id == image_id)
-            ).first()
-        if row is None or row.deleted:
-            return 'Its image is gone.'
-        if row.value is None and row.status != 'uploading':
-            return f'Its image is {row.status}, and no task works on it.'
-        return None
 
 
 def _context(row: sqlalchemy.Row, method: str | None) -> dict[str, object]:
@@ -261,9 +220,3 @@ def _context(row: sqlalchemy.Row, method: str | None) -> dict[str, object]:
         'disk_format': None,
         'container_format': None,
     }
-
-
-def _remove(file: pathlib.Path, inode: int) -> None:
-    # Only what was looked at: another import may have staged since.
-    if file.lstat().st_ino == inode:
-        file.unlink(missing_ok=True)

@@ -22,6 +22,9 @@ from glance_wsgi.tasks.runs import is_of_database
 
 LOG = logging.getLogger(__name__)
 
+SWEEP = 15
+"""Sweeps are this many heartbeats apart."""
+
 RETRY = 2.0
 """Seconds until the database is asked again when it has failed."""
 
@@ -34,6 +37,7 @@ class Engine:
         has more threads than there are slots
     :param heartbeat: seconds between two signs of life
     :param written: how many bytes have been written for a task
+    :param sweep: removes what others can not remove on this node
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Engine:
         slots: int,
         heartbeat: float,
         written: Callable[[str], int] = lambda task_id: 0,
+        sweep: Callable[[], None] = lambda: None,
     ) -> None:
         self.jobs, self.me = jobs, me
         self.around: Callable[[], AbstractContextManager[None]] = (
@@ -53,7 +58,7 @@ class Engine:
         )
         self._runs, self._pool, self._slots = runs, pool, slots
         self._is_stopped, self._heartbeat = stopped, heartbeat
-        self._written = written
+        self._written, self._sweep = written, sweep
         self._watch = watch.Watch(jobs, me, 6 * heartbeat)
         self._held: dict[str, Job] = {}
         self._live: dict[str, Any] = {}
@@ -185,6 +190,8 @@ class Engine:
                     self._show_life()
                 if beats % watch.EVERY == 0 and self._watch.look():
                     self.wake()
+                if beats % SWEEP == 0:
+                    self._sweep()
             except Exception as error:
                 LOG.warning('No sign of life can be given: %s', error)
             beats += 1

@@ -18,6 +18,7 @@ from typing import Any
 from oslo_config import cfg
 
 from glance_wsgi.data import halves
+from glance_wsgi.tasks import configuration
 from glance_wsgi.tasks.glance import Gateway
 from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.jobs import Jobs
@@ -302,10 +303,7 @@ def _unlink(paths: Iterable[pathlib.Path]) -> None:
 
 
 def _staging() -> pathlib.Path:
-    conf = cfg.CONF
-    if conf.enabled_backends:
-        return pathlib.Path(conf[halves.STAGING].filesystem_store_datadir)
-    return pathlib.Path(conf.node_staging_uri.removeprefix('file://'))
+    return configuration.staging(cfg.CONF)
 
 
 def _is_file_store(store: str | None) -> bool:

@@ -1,5 +1,6 @@
 """The engine as a step around Glance's application."""
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -13,8 +14,10 @@ from glance_wsgi.conf import task_engine
 from glance_wsgi.data import halves
 from glance_wsgi.db import own
 from glance_wsgi.db import settings
+from glance_wsgi.tasks import configuration
 from glance_wsgi.tasks import glance
 from glance_wsgi.tasks import owners
+from glance_wsgi.tasks import residue
 from glance_wsgi.tasks import runs
 from glance_wsgi.tasks import stopfile
 from glance_wsgi.tasks.engine import Engine
@@ -95,9 +98,15 @@ def _engine(database: sqlalchemy.Engine) -> Engine:
         slots,
         conf.task_engine.task_heartbeat,
         Written(jobs),
+        functools.partial(_sweep, jobs, 6 * conf.task_engine.task_heartbeat),
     )
     glance.pools(Pool(engine), shared)
     return engine
+
+
+def _sweep(jobs: Jobs, settled: float) -> None:
+    for found in residue.find(jobs, configuration.staging(cfg.CONF), settled):
+        found.remove()
 
 
 class Written:
