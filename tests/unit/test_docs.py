@@ -183,6 +183,17 @@ def test_no_rule_is_documented_that_does_not_exist():
     assert checks().keys() == {rule.id for rule in lint.RULES}
 
 
+def test_every_event_of_a_task_is_seen_in_a_test():
+    named = re.findall(r'^     - ``(test_\w+)``$', text('tasks.rst'), re.M)
+    there = ''.join(
+        file.read_text()
+        for file in (TOP / 'tests' / 'functional').glob('test_tasks_*.py')
+    )
+    assert len(named) > 10
+    for name in named:
+        assert f'def {name}(' in there
+
+
 def test_every_page_is_reached_from_the_index():
     pages = {page.stem for page in DOCS.glob('*.rst')} - {'index'}
     named = set(re.findall(r'^   ([a-z-]+)$', text('index.rst'), re.MULTILINE))
