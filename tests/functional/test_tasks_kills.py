@@ -5,17 +5,23 @@ Guards against what Glance alone leaves then: a task that is ``processing`` or
 store, and a second attempt that deletes the good copy of the first.
 """
 
+import os
 import signal
 import subprocess
 import threading
 
 import images
 import interrupted
+import kills
+import openstack
 import pytest
 import toolkit
 from images import MIB
 from interrupted import SIZE
 
+from glance_wsgi import probe
+from glance_wsgi import programs
+from glance_wsgi import upstream
 from glance_wsgi.errors import Exit
 
 pytestmark = pytest.mark.tasks
@@ -352,3 +358,86 @@ def test_no_token_is_in_the_database(work, cloud, image, web):
         file.read_bytes() for file in work.data.glob('glance.sqlite*')
     )
     assert cloud.auth_token.encode() not in whole
+
+
+# --- another server ---
+
+
+@pytest.fixture
+def gunicorn(work, workspace):
+    """The same Glance as another node under gunicorn: process and API."""
+    port = toolkit.free_port()
+    place = workspace / f'gunicorn-{port}'
+    place.mkdir()
+    etc = work.deployment.state_dir / 'etc' / 'glance'
+    config = kills.write_like_glance(
+        place / 'glance-api.conf',
+        (etc / 'glance-api.conf').read_bytes()
+        + (
+            '\n[DEFAULT]\n'
+            f'worker_self_reference_url = http://127.0.0.1:{port}\n'
+            '[paste_deploy]\n'
+            f'config_file = {upstream.shipped("glance-api-paste.ini")}\n'
+        ).encode(),
+    )
+    config.chmod(0o644)
+    command = (
+        *('gunicorn', '--worker-class=gthread', '--threads=4'),
+        *('--graceful-timeout=60', f'--bind=127.0.0.1:{port}'),
+    )
+    with (
+        open(place / 'log', 'w') as log,
+        subprocess.Popen(
+            [toolkit.BIN / command[0], *command[1:], 'glance_wsgi.api'],
+            env=programs.environment(
+                work.deployment.state_dir / 'run',
+                {'OS_GLANCE_CONFIG_DIR': str(place)},
+            ),
+            stdout=log,
+            stderr=log,
+            cwd='/',
+            **toolkit.as_user(None if os.geteuid() else programs.SERVICE_USER),
+        ) as process,
+    ):
+        try:
+            url = f'http://127.0.0.1:{port}'
+            toolkit.until(
+                lambda: probe.health(f'{url}/healthcheck') == 'OK', 'it serves'
+            )
+            with openstack.connect(
+                load_envvars=False,
+                image_endpoint_override=f'{url}/v2',
+                **work.deployment.clouds,
+            ) as cloud:
+                yield process, cloud
+        finally:
+            process.terminate()
+            process.wait(90)
+
+
+def test_under_gunicorn_what_runs_ends_and_what_waits_runs_elsewhere(
+    work, cloud, image, web, gunicorn
+):
+    """Python closes its pools of threads before anything that waits for them,
+    so by itself Glance loses every import that runs."""
+    process, another = gunicorn
+    work.stop.touch()
+    download(another, image, web)
+    runner = work.runner(image)
+    assert runner.ppid() == process.pid
+    later = images.create(another)
+    download(another, later, web)
+    process.terminate()
+    toolkit.until(
+        lambda: probe.health(images.url(another, '')) == 'no answer',
+        'it serves no more',
+    )
+    web.gate.set()
+    process.wait(60)
+    work.assert_whole(cloud, image, web.body)
+    assert len(work.tasks(image)) == 1
+    assert [status for _, status, _ in work.tasks(later)] == ['pending']
+    work.stop.unlink()
+    work.assert_whole(cloud, later, web.body)
+    assert len(work.tasks(later)) == 1
+    cloud.image.delete_image(later)
