@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -75,13 +76,36 @@ def run_durably(application: Application) -> Application:
         )
         return application
     starter = Starter(made)
+    hear(signal.SIGTERM, starter.ending.append)
     if _serves():
         starter.start()
     return starter.around(application)
 
 
-def _engine(database: sqlalchemy.Engine) -> Engine:
+def hear(number: int, told: Callable[[int], None]) -> None:
+    """Be told of a signal before whoever handles it here already.
+
+    gunicorn's workers go on for a while when they are told to end. Servers
+    that handle signals themselves, not by way of Python, are left alone.
+
+    :param told: gets the number; it runs between two instructions of the main
+        thread, so it may wait for nothing
+    """
+    before = signal.getsignal(number)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(before):
+        return
+
+    def handle(*words: Any) -> None:
+        told(number)
+        before(*words)
+
+    signal.signal(number, handle)
+
+
+def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
     conf = cfg.CONF
+    stop = stopfile.find(conf)
     me = owners.Owner.myself(owners.node(conf))
     jobs = Jobs(database)
     gateway = glance.Gateway()
@@ -93,7 +117,7 @@ def _engine(database: sqlalchemy.Engine) -> Engine:
         jobs,
         runs.Runs(jobs, gateway, recovery, me),
         me,
-        stopfile.find(conf).exists,
+        lambda: bool(ending) or stop.exists(),
         shared,
         slots,
         conf.task_engine.task_heartbeat,
@@ -164,6 +188,8 @@ class Starter:
     def __init__(self, database: sqlalchemy.Engine) -> None:
         self._database = database
         self._started = False
+        self.ending: list[int] = []
+        """Not empty when this process was told to end."""
         self._lock = threading.Lock()
 
     def around(self, application: Application) -> Application:
@@ -181,7 +207,7 @@ class Starter:
         with self._lock:
             if self._started:
                 return
-            engine = _engine(self._database)
+            engine = _engine(self._database, self.ending)
             engine.start()
             self._started = True
             # Python's own pools of threads are closed before anything that
