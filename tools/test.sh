@@ -73,6 +73,7 @@ long() {
         echo "servers-$server" "load-$server" "tempest-$server"
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
+    echo tasks-uwsgi tasks-apache tasks-modwsgi
     echo db db-glance30 systemd stack zuul
 }
 

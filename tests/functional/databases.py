@@ -4,8 +4,11 @@ import contextlib
 import os
 import pathlib
 import secrets
+import subprocess
+import time
 import urllib.parse
 
+import psutil
 import pymysql
 from pifpaf.drivers import mysql
 
@@ -19,6 +22,7 @@ class MariaDB:
 
     def __init__(self, workspace: pathlib.Path) -> None:
         self._driver = mysql.MySQLDriver(tmp_rootdir=str(workspace))
+        self._again: subprocess.Popen | None = None
 
     def __enter__(self) -> 'MariaDB':
         # mysqld is in /usr/sbin, which is not on everybody's PATH.
@@ -27,13 +31,50 @@ class MariaDB:
         self.socket = self._driver.socket
         # The service user has to reach the socket.
         os.chmod(self._driver.tempdir, 0o711)
-        self._root = pymysql.connect(unix_socket=self.socket, user='root')
-        self.execute('FLUSH PRIVILEGES')
+        self._connect()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._root.close()
+        if self._again is not None:
+            self._again.terminate()
+            self._again.wait(60)
         self._driver.cleanUp()
+
+    def _connect(self) -> None:
+        self._root = pymysql.connect(unix_socket=self.socket, user='root')
+        self.execute('FLUSH PRIVILEGES')
+
+    def _process(self) -> psutil.Process:
+        (found,) = (
+            process
+            for process in psutil.process_iter(['cmdline'])
+            if f'--socket={self.socket}' in (process.info['cmdline'] or ())
+            and 'mysqld' in process.info['cmdline'][0]
+        )
+        return found
+
+    @contextlib.contextmanager
+    def away(self):
+        """The server is killed, and started again when the block ends."""
+        process = self._process()
+        command = process.cmdline()
+        process.kill()
+        process.wait(60)
+        try:
+            yield
+        finally:
+            self._again = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    self._connect()
+                    break
+                except pymysql.Error:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
 
     def execute(self, statement: str) -> tuple:
         """Run one statement as the server's administrator."""

@@ -31,7 +31,10 @@ FIELDS = ['Cause', 'Outcome', 'Action']
 FOREIGN = {
     'glance-manage': {'--version'},
     'glance-wsgi-manage': {'--check'},
-    'gunicorn': {'--bind', '--threads', '--worker-class', '--workers'},
+    'gunicorn': {
+        *('--bind', '--threads', '--worker-class', '--workers'),
+        '--graceful-timeout',
+    },
     'openstack': {'--disk-format', '--file', '--os-cloud'},
     'tempest': {'--regex'},
     'tests/perf': {'--runs'},
@@ -178,6 +181,17 @@ def test_every_rule_of_check_is_documented_as_it_is(rule):
 
 def test_no_rule_is_documented_that_does_not_exist():
     assert checks().keys() == {rule.id for rule in lint.RULES}
+
+
+def test_every_event_of_a_task_is_seen_in_a_test():
+    named = re.findall(r'^     - ``(test_\w+)``$', text('tasks.rst'), re.M)
+    there = ''.join(
+        file.read_text()
+        for file in (TOP / 'tests' / 'functional').glob('test_tasks_*.py')
+    )
+    assert len(named) > 10
+    for name in named:
+        assert f'def {name}(' in there
 
 
 def test_every_page_is_reached_from_the_index():

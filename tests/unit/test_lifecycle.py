@@ -248,6 +248,7 @@ def test_in_mod_wsgi_the_end_waits_for_requests_then_for_imports(
     monkeypatch.setenv(lifecycle.BUSY, str(busy))
     counted = []
     monkeypatch.setattr(imports, 'count', counted.append)
+    monkeypatch.setattr(imports, 'close', lambda: order.append('closed'))
     monkeypatch.setattr(imports, 'drain', lambda: order.append('imports'))
     watched = lifecycle.watch(application)
     body = watched({'PATH_INFO': FILE}, start)
@@ -255,10 +256,10 @@ def test_in_mod_wsgi_the_end_waits_for_requests_then_for_imports(
     thread = threading.Thread(target=drain, args=('process_stopping',))
     thread.start()
     thread.join(0.3)
-    assert order == []
+    assert order == ['closed'], 'nothing begins on the way down'
     body.close()
     thread.join(10)
-    assert order == ['imports']
+    assert order == ['closed', 'imports']
     # An import is what holds the lock, too.
     (running,) = counted
     with running():

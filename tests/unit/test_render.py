@@ -64,6 +64,7 @@ VALUES = {
     'modules': ['env', 'ssl'],
     'own_settings_text': '',
     'path': '/image',
+    'pipelines': ['glance-api', 'glance-api-keystone'],
     'processes': 2,
     'redirect': {
         'listen': '127.0.0.1:8080',
@@ -177,7 +178,8 @@ def test_a_missing_variable_is_an_error_that_names_it(name, missing):
 
 def test_a_part_that_others_include_is_none_of_their_variables():
     assert {'apache-tls.conf.j2', 'uwsgi-limits.ini.j2'} <= SHARED
-    known = {*UWSGI, *APACHE, *OSLO, *SYSTEMD, 'application.wsgi.j2'}
+    others = {'application.wsgi.j2', 'glance-api-paste.ini.j2'}
+    known = {*UWSGI, *APACHE, *OSLO, *SYSTEMD, *others}
     assert known == set(WHOLE)
 
 

@@ -14,6 +14,7 @@ from glance_wsgi import upstream
 from glance_wsgi.data import uploads
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import uwsgi_continue
+from glance_wsgi.tasks import service
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -31,6 +32,7 @@ def build() -> Application:
     for step in (
         sqlite.take_turns,
         uploads.outlive_kills,
+        service.run_durably,
         uwsgi_continue.answer,
         lifecycle.watch,
     ):

@@ -28,6 +28,15 @@ SOURCE = 'image-source'
 FEW_PROCESSES = 2
 FEW_THREADS = 4
 
+PIPELINES = tuple(
+    f'glance-api{flavor}'
+    for flavor in (
+        *('', '-caching', '-cachemanagement'),
+        *('-keystone', '-keystone+caching', '-keystone+cachemanagement'),
+    )
+)
+"""What [paste_deploy] flavor may choose of Glance's Paste file."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Application:
@@ -204,8 +213,18 @@ def _glance(
         owner=service(deployment),
         mode=0o600,
     )
+    paste = File(
+        path=node.paste,
+        template='glance-api-paste.ini.j2',
+        variables={
+            'shipped': upstream.shipped('glance-api-paste.ini'),
+            'stop_file': node.stop_file,
+            'pipelines': PIPELINES,
+        },
+        owner=state.Owner.myself(),
+    )
     return _glance_application(
-        deployment, node, processes, conf.path.parent, (conf,)
+        deployment, node, processes, conf.path.parent, (conf, paste)
     )
 
 
@@ -274,7 +293,9 @@ def _glance_variables(
         'self_url': node.url,
         'gate': deployment.gate,
         'database': deployment.database,
-        'paste_file': upstream.shipped('glance-api-paste.ini'),
+        'paste_file': node.paste,
+        'task_heartbeat': deployment.conf.task_engine.task_heartbeat,
+        'task_attempts': deployment.conf.task_engine.task_attempts,
         'public_endpoint': node.endpoint,
         'keystone_ca': deployment.conf.tls.tls_ca,
         'keystone_url': deployment.keystone_url,

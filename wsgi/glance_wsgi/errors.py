@@ -70,6 +70,9 @@ class Exit(enum.IntEnum):
     INSTALL_FAILED = 57
     NOT_INSTALLED = 58
     GATE_UNSUITABLE = 60
+    STOP_FILE_UNKNOWN = 61
+    NOT_DRAINED = 62
+    TASKS_ORPHANED = 63
     UNEXPECTED = 70
     INTERRUPTED = 130
 
@@ -385,3 +388,22 @@ class GateUnsuitable(GlanceWSGIError):
     """An option does not go with ``--profile gate``."""
 
     code = Exit.GATE_UNSUITABLE
+
+
+class StopFileUnknown(GlanceWSGIError):
+    """Glance's health check looks for no file, so none takes a node out."""
+
+    code = Exit.STOP_FILE_UNKNOWN
+
+
+class NotDrained(GlanceWSGIError):
+    """Tasks still run on a node that is being taken out."""
+
+    code = Exit.NOT_DRAINED
+    outcome = 'The node begins no others.'
+
+
+class TasksOrphaned(GlanceWSGIError):
+    """Tasks, images or files are left over from processes that have died."""
+
+    code = Exit.TASKS_ORPHANED

@@ -270,7 +270,7 @@ def _wait_for_health(known: Deployment) -> None:
 
 
 def _is_healthy(url: str) -> bool:
-    return probe.health(url) == 'OK'
+    return probe.answers(url)
 
 
 def _register(up: steps.Up) -> None:

@@ -133,6 +133,7 @@ def watch(application: Application) -> Application:
     imports.count(life.long)
 
     def drain(event: str, **facts: Any) -> None:
+        imports.close()
         life.wait_for_requests()
         imports.drain()
 

@@ -26,6 +26,8 @@ class Node:
     :param endpoint: the URL that clients are told
     :param url: a URL that this machine itself can use, and no other node has
     :param conf: its configuration file
+    :param paste: what Paste.Deploy makes its application of
+    :param stop_file: while it is there, the node begins nothing
     :param staging: where uploads for an import wait
     :param tasks: where imports work
     :param cache: where it caches images; None where it does not
@@ -40,6 +42,8 @@ class Node:
     endpoint: str
     url: str
     conf: pathlib.Path
+    paste: pathlib.Path
+    stop_file: pathlib.Path
     staging: pathlib.Path
     tasks: pathlib.Path
     cache: pathlib.Path | None
@@ -70,6 +74,8 @@ def first(deployment: Deployment) -> Node:
         endpoint=deployment.endpoint,
         url=deployment.local_endpoint,
         conf=state.etc / 'glance' / 'glance-api.conf',
+        paste=state.etc / 'glance' / 'glance-api-paste.ini',
+        stop_file=state.etc / 'glance' / 'healthcheck_disable',
         staging=state.data / 'staging',
         tasks=state.data / 'tasks',
         cache=state.gate / 'cache' if deployment.gate else None,
@@ -89,6 +95,8 @@ def _second(deployment: Deployment) -> Node:
         endpoint=deployment.public_url(listen, ''),
         url=f'{deployment.scheme}://{listen.reachable}',
         conf=state.etc / 'glance-remote' / 'glance-api.conf',
+        paste=state.etc / 'glance-remote' / 'glance-api-paste.ini',
+        stop_file=state.etc / 'glance-remote' / 'healthcheck_disable',
         staging=state.gate / 'remote-staging',
         tasks=state.gate / 'remote-tasks',
         cache=state.gate / 'remote-cache',

@@ -18,11 +18,16 @@ from glance_wsgi.deployment import Deployment
 READY_TIMEOUT = 60.0  # seconds
 INTERVAL = 0.1  # seconds between two questions
 
+DRAINED = 'drained'
+STOPPED = 'DISABLED BY FILE'
+"""What oslo.middleware's health check says of a node that is taken out."""
+
 
 def health(url: str, timeout: float = 5.0) -> str:
     """What a health check's URL answers, in a word or two.
 
-    "OK" when it is 200; else the status and reason, or why nothing came.
+    "OK" when it is 200, `DRAINED` when it is taken out; else the status and
+    reason, or why nothing came.
 
     :param timeout: seconds
     """
@@ -41,7 +46,14 @@ def health(url: str, timeout: float = 5.0) -> str:
         return 'no answer'
     if answer.status_code == 200:
         return 'OK'
+    if answer.status_code == 503 and answer.text.strip() == STOPPED:
+        return DRAINED
     return f'{answer.status_code} {answer.reason}'
+
+
+def answers(url: str) -> bool:
+    """Whether what is asked there works, taken out or not."""
+    return health(url) in ('OK', DRAINED)
 
 
 def wait_until(

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import pathlib
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,12 @@ def environment() -> jinja2.Environment:
     made.filters['python'] = lambda value: repr(str(value))
     # uWSGI takes %c for one of its magic variables.
     made.filters['uwsgi'] = lambda value: str(value).replace('%', '%%')
+    # ConfigParser takes %(name)s for a reference, and Paste what follows
+    # "config:" for a URL.
+    made.filters['paste'] = lambda value: str(value).replace('%', '%%')
+    made.filters['paste_url'] = lambda value: urllib.parse.quote(
+        str(value)
+    ).replace('%', '%%')
     # systemd takes % for one of its specifiers.
     made.filters['systemd'] = lambda value: str(value).replace('%', '%%')
     return made

@@ -26,6 +26,7 @@ from glance_wsgi import programs
 from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import upstream
+from glance_wsgi.db import own
 from glance_wsgi.db import plan
 from glance_wsgi.deployment import Deployment
 
@@ -183,12 +184,15 @@ class Up:
             applications.check_loads(self.deployment, application)
 
     def db_sync(self) -> bool:
-        """Glance's tables, brought to the installed Glance's revision."""
+        """Glance's tables and ours, brought to their newest revision."""
         url = self.deployment.database
         found = db.current_revisions(url)
+        mine = own.pending(db.parse(url))
         if found and preflight.known_current(self.deployment, found):
-            return False
-        changed = self._upgrade() if found else self._make_tables()
+            if mine:
+                self._manage('db', plan.EXPAND)
+            return bool(mine)
+        changed = self._upgrade(mine) if found else self._make_tables()
         if changed:
             db.prepare_sqlite(url)
         self._remember(database_revision=list(db.current_revisions(url)))
@@ -197,15 +201,17 @@ class Up:
         return changed
 
     def _make_tables(self) -> bool:
-        self._glance_manage('db', 'sync')
+        self._manage('db', 'sync')
         return True
 
-    def _upgrade(self) -> bool:
+    def _upgrade(self, mine: plan.Plan) -> bool:
         """Run each phase that is pending by the time of its turn."""
         url = db.parse(self.deployment.database)
         changed = False
         for phase in plan.PHASES:
-            if plan.next_phase(plan.make(url)) == phase:
+            pending = (*mine, *plan.make(url))
+            mine = ()
+            if plan.next_phase(pending) == phase:
                 self._run_phase(phase)
                 changed = True
         return changed
@@ -218,11 +224,12 @@ class Up:
                 'glance-wsgi', 'db', 'migrate', f'--config-file={config}'
             )
         else:
-            self._glance_manage('db', phase)
+            self._manage('db', phase)
 
-    def _glance_manage(self, *words: str) -> None:
+    def _manage(self, *words: str) -> None:
+        # glance-manage, with our tables before Glance's.
         config = applications.glance_conf(self.deployment)
-        self._run('glance-manage', '--config-file', str(config), *words)
+        self._run('glance-wsgi-manage', '--config-file', str(config), *words)
 
     def _run(self, program: str, *words: str) -> None:
         programs.run(
@@ -236,7 +243,7 @@ class Up:
         if self._remembers(metadefs=upstream.version()):
             return False
         place = upstream.shipped('metadefs')
-        self._glance_manage('db', 'load_metadefs', str(place))
+        self._manage('db', 'load_metadefs', str(place))
         self._remember(metadefs=upstream.version())
         return True
 
@@ -307,7 +314,7 @@ class Up:
         probe.wait_until(
             ready=lambda: (
                 self.server.settled(application)
-                and probe.health(application.health) == 'OK'
+                and probe.answers(application.health)
             ),
             complaint=lambda: self.server.complaint(application),
             what=application.name,

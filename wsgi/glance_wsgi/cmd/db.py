@@ -12,6 +12,7 @@ from cliff import lister
 from glance_wsgi import db
 from glance_wsgi import errors
 from glance_wsgi.cmd import base
+from glance_wsgi.db import own
 from glance_wsgi.db import plan
 from glance_wsgi.db import rows
 from glance_wsgi.db import settings
@@ -23,7 +24,7 @@ CODES = {
 }
 
 COMMANDS = {
-    plan.EXPAND: 'glance-manage db expand',
+    plan.EXPAND: 'glance-wsgi-manage db expand',
     plan.MIGRATE: 'glance-wsgi db migrate',
     plan.CONTRACT: 'glance-manage db contract',
 }
@@ -89,7 +90,9 @@ class Check(DatabaseVerb, lister.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Make the plan."""
-        self.made = plan.make(self.database(parsed_args))
+        url = self.database(parsed_args)
+        theirs = plan.make(url)
+        self.made = (*own.pending(url), *theirs)
         names = tuple(
             field.name for field in dataclasses.fields(plan.Operation)
         )

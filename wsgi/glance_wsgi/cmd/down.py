@@ -22,7 +22,7 @@ def _check_silent(deployment: Deployment) -> None:
     # Times tell which process is ours, and the clock may have been set since.
     # Better keep the data than take it from under a service.
     for node in nodes.of(deployment):
-        if probe.health(f'{node.url}/healthcheck') == 'OK':
+        if probe.answers(f'{node.url}/healthcheck'):
             raise errors.NotStopped(
                 f'No process of ours is left, but {node.url} still answers.',
                 'Stop what listens there, then try again.',

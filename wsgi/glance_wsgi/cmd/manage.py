@@ -1,4 +1,4 @@
-"""``glance-wsgi-manage``: ``glance-manage``, and ``db sync --check``."""
+"""``glance-wsgi-manage``: ``glance-manage``, our tables, and ``--check``."""
 
 import argparse
 import itertools
@@ -15,10 +15,17 @@ FORMATS = ('table', 'json', 'yaml', 'value')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script: a check is ours, all else is Glance's."""
+    """The console script: a check is ours, all else is Glance's.
+
+    What makes Glance's tables makes ours first.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _check(words) if _is_check(words) else _delegate(words)
+        if _is_check(words):
+            return _check(words)
+        if _makes_tables(words):
+            _sync_own(words)
+        return _delegate(words)
     except errors.GlanceWSGIError as error:
         print(f'{PROG}: {error.line()}', file=sys.stderr)
         return error.code
@@ -31,6 +38,36 @@ def _is_check(words: Sequence[str]) -> bool:
     pairs = itertools.pairwise(words)
     syncs = 'db_sync' in words or ('db', 'sync') in pairs
     return syncs and '--check' in words
+
+
+def _makes_tables(words: Sequence[str]) -> bool:
+    pairs = list(itertools.pairwise(words))
+    wanted = ('sync', 'expand')
+    return not {'-h', '--help'}.intersection(words) and any(
+        f'db_{name}' in words or ('db', name) in pairs for name in wanted
+    )
+
+
+def _sync_own(words: Sequence[str]) -> None:
+    from glance_wsgi.db import own
+    from glance_wsgi.db import settings
+
+    conf = settings.new()
+    settings.read(conf, _config_words(words), PROG)
+    for operation in own.sync(settings.database(conf)):
+        print(f'{PROG}: {operation.revision}: {operation.summary}')
+
+
+def _config_words(words: Sequence[str]) -> list[str]:
+    """Those of the words that name configuration files."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ('--config-file', '--config-dir'):
+        parser.add_argument(flag, action='append', default=[])
+    found, _ = parser.parse_known_args(list(words))
+    return [
+        *(f'--config-file={file}' for file in found.config_file),
+        *(f'--config-dir={folder}' for folder in found.config_dir),
+    ]
 
 
 def _delegate(words: Sequence[str]) -> int:

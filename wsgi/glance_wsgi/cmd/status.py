@@ -19,6 +19,7 @@ from glance_wsgi import probe
 from glance_wsgi import servers
 from glance_wsgi import upstream
 from glance_wsgi.cmd import base
+from glance_wsgi.db import own
 from glance_wsgi.db import plan
 from glance_wsgi.deployment import Deployment
 
@@ -95,9 +96,10 @@ def _upgrade(deployment: Deployment) -> str:
     """The pending operations of each phase, in the order of the phases."""
     try:
         found = db.current_revisions(deployment.database)
-        if found and preflight.known_current(deployment, found):
-            return 'none'
-        steps = plan.make(db.parse(deployment.database))
+        url = db.parse(deployment.database)
+        steps = own.pending(url)
+        if not (found and preflight.known_current(deployment, found)):
+            steps = (*steps, *plan.make(url))
     except errors.GlanceWSGIError as error:
         return error.cause
     counts = collections.Counter(step.phase for step in steps)

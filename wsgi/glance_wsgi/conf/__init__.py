@@ -9,9 +9,10 @@ from oslo_config import cfg
 from glance_wsgi.conf import deployment
 from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
+from glance_wsgi.conf import task_engine
 from glance_wsgi.conf import tls
 
-GROUPS = (deployment, server, tls, gate)
+GROUPS = (deployment, server, task_engine, tls, gate)
 
 
 def new() -> cfg.ConfigOpts:

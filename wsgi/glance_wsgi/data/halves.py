@@ -110,18 +110,19 @@ def directories(conf: cfg.ConfigOpts) -> Iterator[pathlib.Path]:
     """Where uploads are written: file stores, and the staging area."""
     if not conf.enabled_backends:
         if 'file' in conf.glance_store.stores:
-            yield from _data_directories(conf.glance_store)
+            yield from data_directories(conf.glance_store)
         yield pathlib.Path(conf.node_staging_uri.removeprefix('file://'))
         return
-    yield from _data_directories(conf[STAGING])
+    yield from data_directories(conf[STAGING])
     for name, kind in conf.enabled_backends.items():
         if kind == 'file' and not name.startswith('os_glance_'):
-            yield from _data_directories(conf[name])
+            yield from data_directories(conf[name])
 
 
-def _data_directories(
+def data_directories(
     store: cfg.ConfigOpts.GroupAttr,
 ) -> Iterator[pathlib.Path]:
+    """The directories of one file store."""
     if store.filesystem_store_datadir:
         yield pathlib.Path(store.filesystem_store_datadir)
     for each in store.filesystem_store_datadirs or ():

@@ -19,8 +19,13 @@ ACTION = 'Write mysql+pymysql://USER:PASSWORD@HOST/NAME or sqlite:////PATH.'
 def new() -> cfg.ConfigOpts:
     """What there is to know of Glance's configuration: its database."""
     conf = cfg.ConfigOpts()
-    conf.register_opts(options.database_opts, group='database')
+    register_opts(conf)
     return conf
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make what is known of the database known to `conf`."""
+    conf.register_opts(options.database_opts, group='database')
 
 
 def read(conf: cfg.ConfigOpts, words: Sequence[str], prog: str) -> None:

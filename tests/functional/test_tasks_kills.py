@@ -1,0 +1,443 @@
+"""Imports whose process is killed, stopped or replaced, in every phase.
+
+Guards against what Glance alone leaves then: a task that is ``processing`` or
+``pending`` for ever, its image ``importing`` and locked, half a file in a
+store, and a second attempt that deletes the good copy of the first.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+
+import images
+import interrupted
+import kills
+import openstack
+import pytest
+import toolkit
+from images import MIB
+from interrupted import SIZE
+
+from glance_wsgi import probe
+from glance_wsgi import programs
+from glance_wsgi import upstream
+from glance_wsgi.errors import Exit
+
+pytestmark = pytest.mark.tasks
+
+
+@pytest.fixture(scope='module')
+def work(workspace):
+    """A deployment with two processes that have one slot each."""
+    deployment = toolkit.Deployed(workspace / 'tasks')
+    deployment.write_own_settings(interrupted.SETTINGS)
+    deployment.up('--workers=2')
+    yield interrupted.Work(deployment)
+    deployment.purge()
+
+
+@pytest.fixture(scope='module')
+def cloud(work):
+    with work.deployment.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def image(cloud, work):
+    """A queued image, and a node that is not taken out when all is over."""
+    image = images.create(cloud)
+    yield image
+    work.stop.unlink(missing_ok=True)
+    cloud.image.delete_image(image.id, ignore_missing=True)
+
+
+@pytest.fixture(scope='module')
+def body():
+    return images.random_bytes(SIZE)
+
+
+@pytest.fixture
+def web(body):
+    """A web server whose gate is closed."""
+    with interrupted.GatedWeb(body[: 8 * MIB]) as server:
+        yield server
+
+
+def download(cloud, image, web) -> None:
+    cloud.image.import_image(
+        image, method='web-download', uri=web.url, stores=['fast', 'cheap']
+    )
+
+
+def stage(cloud, image, body) -> None:
+    images.upload(cloud, image, body, action='stage')
+
+
+def import_staged(cloud, image) -> None:
+    cloud.image.import_image(
+        image, method='glance-direct', stores=['fast', 'cheap']
+    )
+
+
+# --- kill -9, in each phase ---
+
+
+def test_killed_while_it_waits(work, cloud, image, body):
+    """Every process that could have known of it is gone."""
+    stage(cloud, image, body)
+    work.stop.touch()
+    import_staged(cloud, image)
+    for worker in work.deployment.processes('glance-api worker'):
+        interrupted.end(worker)
+    assert [status for _, status, _ in work.tasks(image)] == ['pending']
+    work.stop.unlink()
+    work.assert_whole(cloud, image, body)
+
+
+def test_killed_while_it_stages(work, cloud, image, web):
+    download(cloud, image, web)
+    work.writing_to(image, '', 'staging')
+    interrupted.end(work.runner(image))
+    web.gate.set()
+    work.assert_whole(cloud, image, web.body)
+    assert len(work.tasks(image)) == 2
+
+
+def test_killed_while_it_converts(work, cloud, tmp_path, body):
+    raw, qcow2 = tmp_path / 'disk.raw', tmp_path / 'disk.qcow2'
+    raw.write_bytes(body)
+    images.converted(raw, qcow2)
+    image = images.create(cloud, disk_format='qcow2')
+    stage(cloud, image, qcow2.read_bytes())
+    import_staged(cloud, image)
+    runner = work.runner(image)
+    work.writing_to(image, '.raw', 'staging')
+    interrupted.end(runner)
+    assert not work.location_stores(image)
+    work.assert_whole(cloud, image, body)
+    assert cloud.image.get_image(image).disk_format == 'raw'
+    assert len(work.tasks(image)) == 2
+    cloud.image.delete_image(image)
+
+
+@pytest.mark.parametrize(
+    ('store', 'reached'), [('fast', set()), ('cheap', {'fast'})]
+)
+def test_killed_while_a_store_is_written(
+    work, cloud, image, body, store, reached
+):
+    stage(cloud, image, body)
+    import_staged(cloud, image)
+    runner = work.runner(image)
+    work.writing_to(image, '', store)
+    interrupted.end(runner)
+    assert work.location_stores(image) == reached
+    work.assert_whole(cloud, image, body)
+    assert len(work.tasks(image)) == 2
+
+
+def test_killed_while_a_download_is_stored(work, cloud, image, body):
+    """It starts again, and what the first store has is replaced."""
+    with interrupted.GatedWeb(body) as web:
+        web.gate.set()
+        download(cloud, image, web)
+        runner = work.runner(image)
+        work.writing_to(image, '', 'cheap')
+        interrupted.end(runner)
+        assert work.location_stores(image) == {'fast'}
+        work.assert_whole(cloud, image, body)
+
+
+def test_killed_while_an_image_is_copied_keeps_the_good_copy(
+    work, cloud, image, body
+):
+    images.upload(cloud, image, body)
+    good = work.data / 'fast' / image.id
+    before = good.stat()
+    cloud.image.import_image(image, method='copy-image', stores=['cheap'])
+    runner = work.runner(image)
+    work.writing_to(image, '', 'cheap')
+    interrupted.end(runner)
+    work.assert_whole(cloud, image, body)
+    assert good.stat().st_ino == before.st_ino
+    assert good.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_killed_after_the_image_is_active(work, cloud, image, body):
+    """All that is missing is the end: no data is read or written again."""
+    stage(cloud, image, body[:MIB])
+    import_staged(cloud, image)
+
+    def active() -> bool:
+        return work.query(
+            'SELECT status FROM images WHERE id = ?', image.id
+        ) == [('active',)]
+
+    with work.nobody_writes(since=active):
+        ((_, status, _),) = work.tasks(image)
+        if status != 'processing':
+            pytest.skip('the import was too fast: run this again')
+        file = work.data / 'cheap' / image.id
+        before = file.stat().st_ino
+        interrupted.end(work.runner(image))
+    work.assert_whole(cloud, image, body[:MIB])
+    assert file.stat().st_ino == before
+
+
+def test_killed_as_often_as_it_may_be_begun(work, cloud, image, web):
+    """An image that kills its process does not go on for ever."""
+    download(cloud, image, web)
+    for number in range(3):
+        toolkit.until(
+            lambda number=number: len(work.tasks(image)) == number + 1,
+            'it goes on as a new task',
+        )
+        interrupted.end(work.runner(image))
+    assert 'begun 3 times' in work.assert_usable(cloud, image)
+    web.gate.set()
+    download(cloud, image, web)
+    work.assert_whole(cloud, image, web.body)
+
+
+# --- stopped, replaced, ended ---
+
+
+def test_stopped_for_longer_than_the_silence_that_makes_it_dead(
+    work, cloud, image, web
+):
+    """Another process goes on; the one that wakes up does no damage."""
+    download(cloud, image, web)
+    work.writing_to(image, '', 'staging')
+    sleeper = work.runner(image)
+    sleeper.send_signal(signal.SIGSTOP)
+    try:
+        web.gate.set()
+        toolkit.until(
+            lambda: len(work.tasks(image)) == 2, 'another one goes on'
+        )
+        # By the database: daemon processes of mod_wsgi take turns to accept,
+        # and the one that is stopped may have the turn.
+        work.over(image)
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+    first = work.tasks(image)[0][0]
+    toolkit.until(
+        lambda: any(
+            first in line and 'attempted to' in line
+            for line in work.deployment.log.read_text().splitlines()
+        ),
+        'the one that woke up has found its lock gone',
+    )
+    work.assert_whole(cloud, image, web.body)
+
+
+@pytest.mark.parametrize('verb', ['reload', 'down'])
+def test_what_runs_ends_and_what_waits_runs_after(
+    work, cloud, image, web, verb
+):
+    """And nothing is begun on the way down, though slots become free."""
+    running = [images.create(cloud) for _ in range(2)]
+    for one in running:
+        download(cloud, one, web)
+        work.runner(one)
+    with interrupted.GatedWeb(images.random_bytes(MIB)) as open_web:
+        open_web.gate.set()
+        download(cloud, image, open_web)
+        result = []
+        ending = threading.Thread(
+            target=lambda: result.append(work.deployment(verb, check=False))
+        )
+        ending.start()
+        if verb == 'down':
+            toolkit.until(
+                lambda: not work.deployment.status()['serving'],
+                'it serves no more',
+            )
+        assert [status for _, status, _ in work.tasks(image)] == ['pending']
+        web.gate.set()
+        ending.join()
+        assert result[0].returncode == 0, result[0].stderr
+        if verb == 'down':
+            statuses = [status for _, status, _ in work.tasks(image)]
+            assert statuses == ['pending']
+            work.deployment.up()
+        for one in running:
+            work.assert_whole(cloud, one, web.body)
+            assert len(work.tasks(one)) == 1
+            cloud.image.delete_image(one)
+        work.assert_whole(cloud, image, open_web.body)
+        assert len(work.tasks(image)) == 1
+
+
+def test_killed_because_its_mercy_is_over(work, cloud, image, web):
+    work.deployment.up('--task-mercy=5')
+    download(cloud, image, web)
+    runner = work.runner(image)
+    subprocess.run(
+        ['kill', '-HUP', str(runner.ppid())], check=True, timeout=10
+    )
+    toolkit.until(lambda: not toolkit.alive(runner), 'its mercy is over')
+    web.gate.set()
+    work.assert_whole(cloud, image, web.body)
+    assert len(work.tasks(image)) == 2
+    work.deployment.up('--task-mercy=3600')
+
+
+# --- drained ---
+
+
+def test_a_drained_node_finishes_what_runs_and_begins_nothing(
+    work, cloud, image, web
+):
+    download(cloud, image, web)
+    work.runner(image)
+    result = work.deployment(
+        'drain', '--wait', '--timeout=1', '-f', 'json', check=False
+    )
+    assert result.returncode == Exit.NOT_DRAINED, result.stderr
+    assert work.tasks(image)[0][0] in result.stdout
+    later = images.create(cloud)
+    download(cloud, later, web)
+    web.gate.set()
+    assert work.deployment('drain', '--wait', '-f', 'json').stdout == '[]\n'
+    work.assert_whole(cloud, image, web.body)
+    assert [status for _, status, _ in work.tasks(later)] == ['pending']
+    listed = work.listed()
+    assert [task['state'] for task in listed] == ['pending']
+    assert work.deployment.status()['glance-api health'] == 'drained'
+    work.deployment('reload')
+    assert [status for _, status, _ in work.tasks(later)] == ['pending']
+    work.deployment('resume')
+    work.assert_whole(cloud, later, web.body)
+    cloud.image.delete_image(later)
+
+
+def test_an_image_that_is_deleted_while_it_waits(work, cloud, image, web):
+    work.stop.touch()
+    download(cloud, image, web)
+    cloud.image.delete_image(image)
+    work.stop.unlink()
+    work.over(image)
+    ((_, status, message),) = work.tasks(image)
+    assert status == 'failure'
+    assert 'deleted' in message
+
+
+def test_a_token_that_is_gone(work, cloud, image):
+    """What needs it says so, and the image can be imported in another way."""
+    body = images.random_bytes(MIB)
+    source = images.create(cloud)
+    images.upload(cloud, source, body)
+    work.stop.touch()
+    response = cloud.image.post(
+        f'/images/{image.id}/import',
+        json={
+            'method': {
+                'name': 'glance-download',
+                'glance_region': 'RegionOne',
+                'glance_image_id': source.id,
+            }
+        },
+    )
+    assert response.status_code == 202, response.text
+    for worker in work.deployment.processes('glance-api worker'):
+        interrupted.end(worker)
+    work.stop.unlink()
+    assert 'token' in work.assert_usable(cloud, image)
+    cloud.image.delete_image(source)
+
+
+def test_no_token_is_in_the_database(work, cloud, image, web):
+    work.stop.touch()
+    download(cloud, image, web)
+    ((context,),) = work.query('SELECT context FROM glance_wsgi_jobs')
+    assert 'token' in context  # needs_token
+    assert cloud.auth_token not in context
+    whole = b''.join(
+        file.read_bytes() for file in work.data.glob('glance.sqlite*')
+    )
+    assert cloud.auth_token.encode() not in whole
+
+
+# --- another server ---
+
+
+@pytest.fixture
+def gunicorn(work, workspace):
+    """The same Glance as another node under gunicorn: process and API."""
+    port = toolkit.free_port()
+    place = workspace / f'gunicorn-{port}'
+    place.mkdir()
+    etc = work.deployment.state_dir / 'etc' / 'glance'
+    config = kills.write_like_glance(
+        place / 'glance-api.conf',
+        (etc / 'glance-api.conf').read_bytes()
+        + (
+            '\n[DEFAULT]\n'
+            f'worker_self_reference_url = http://127.0.0.1:{port}\n'
+            '[paste_deploy]\n'
+            f'config_file = {upstream.shipped("glance-api-paste.ini")}\n'
+        ).encode(),
+    )
+    config.chmod(0o644)
+    command = (
+        *('gunicorn', '--worker-class=gthread', '--threads=4'),
+        *('--graceful-timeout=60', f'--bind=127.0.0.1:{port}'),
+    )
+    with (
+        open(place / 'log', 'w') as log,
+        subprocess.Popen(
+            [toolkit.BIN / command[0], *command[1:], 'glance_wsgi.api'],
+            env=programs.environment(
+                work.deployment.state_dir / 'run',
+                {'OS_GLANCE_CONFIG_DIR': str(place)},
+            ),
+            stdout=log,
+            stderr=log,
+            cwd='/',
+            **toolkit.as_user(None if os.geteuid() else programs.SERVICE_USER),
+        ) as process,
+    ):
+        try:
+            url = f'http://127.0.0.1:{port}'
+            toolkit.until(
+                lambda: probe.health(f'{url}/healthcheck') == 'OK', 'it serves'
+            )
+            with openstack.connect(
+                load_envvars=False,
+                image_endpoint_override=f'{url}/v2',
+                **work.deployment.clouds,
+            ) as cloud:
+                yield process, cloud
+        finally:
+            process.terminate()
+            process.wait(90)
+
+
+def test_under_gunicorn_what_runs_ends_and_what_waits_runs_elsewhere(
+    work, cloud, image, web, gunicorn
+):
+    """Python closes its pools of threads before anything that waits for them,
+    so by itself Glance loses every import that runs."""
+    process, another = gunicorn
+    work.stop.touch()
+    download(another, image, web)
+    runner = work.runner(image)
+    assert runner.ppid() == process.pid
+    later = images.create(another)
+    download(another, later, web)
+    process.terminate()
+    toolkit.until(
+        lambda: probe.health(images.url(another, '')).startswith('no '),
+        'it serves no more',
+    )
+    web.gate.set()
+    process.wait(60)
+    work.assert_whole(cloud, image, web.body)
+    assert len(work.tasks(image)) == 1
+    assert [status for _, status, _ in work.tasks(later)] == ['pending']
+    work.stop.unlink()
+    work.assert_whole(cloud, later, web.body)
+    assert len(work.tasks(later)) == 1
+    cloud.image.delete_image(later)

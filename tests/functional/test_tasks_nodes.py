@@ -1,0 +1,131 @@
+"""Two nodes on one MariaDB, each with its own staging; and that database away.
+
+The second node is that of a gate deployment, which shares the database and the
+stores with the first one.
+"""
+
+import contextlib
+import time
+
+import images
+import interrupted
+import openstack
+import pytest
+import toolkit
+from images import MIB
+
+pytestmark = pytest.mark.tasks
+
+
+@pytest.fixture(scope='module')
+def work(workspace, mariadb):
+    """Both nodes."""
+    deployment = toolkit.Deployed(workspace / 'nodes')
+    deployment.write_own_settings(interrupted.SETTINGS)
+    file = workspace / 'nodes.conf'
+    with mariadb.database() as (_, url):
+        quoted = url.replace('$', '$$')
+        file.write_text(f'[deployment]\ndatabase = {quoted}\n')
+        options = toolkit.gate_options()
+        deployment.up(f'--config-file={file}', '--workers=2', *options)
+        work = interrupted.MariaWork(deployment, url)
+        work.remote = options[1].partition('=')[2]
+        yield work
+        deployment.purge()
+
+
+@pytest.fixture(scope='module')
+def nodes(work):
+    """openstacksdk on each node."""
+    with (
+        work.deployment.connect() as first,
+        openstack.connect(
+            load_envvars=False,
+            image_endpoint_override=f'http://{work.remote}/v2',
+            **work.deployment.clouds,
+        ) as second,
+    ):
+        yield first, second
+
+
+def begun_in(work, image, log) -> bool:
+    """Whether one of the image's tasks was begun by the node of that log."""
+    text = (work.deployment.state_dir / 'log' / log).read_text()
+    return any(
+        f'Task [{task_id}] status changing from pending to processing' in text
+        for task_id, _, _ in work.tasks(image)
+    )
+
+
+def test_one_is_drained_while_imports_arrive_on_both(work, nodes):
+    body = images.random_bytes(2 * MIB)
+    direct = {0: [], 1: []}
+    downloads = {0: [], 1: []}
+    with interrupted.GatedWeb(body) as web:
+        web.gate.set()
+        for number in range(6):
+            if number == 3:
+                said = work.deployment('drain', '--wait', '-f', 'json').stdout
+                assert said == '[]\n'
+            for node, cloud in enumerate(nodes):
+                image = images.create(cloud)
+                images.upload(cloud, image, body, action='stage')
+                cloud.image.import_image(
+                    image, method='glance-direct', stores=['fast']
+                )
+                direct[node].append(image)
+                image = images.create(cloud)
+                cloud.image.import_image(
+                    image,
+                    method='web-download',
+                    uri=web.url,
+                    stores=['fast'],
+                )
+                downloads[node].append(image)
+        waiting, ready = direct[0][3:], direct[1] + downloads[1]
+        for image in [*ready, *downloads[0], *direct[0][:3]]:
+            work.assert_whole(nodes[0], image, body, stores=['fast'])
+        for image in downloads[0][3:]:
+            assert begun_in(work, image, 'glance-api-remote.log')
+        for image in waiting:
+            ((_, status, _),) = work.tasks(image)
+            assert status == 'pending'
+        work.deployment('resume')
+        for image in waiting:
+            work.assert_whole(nodes[0], image, body, stores=['fast'])
+    for node, log in enumerate(('glance-api.log', 'glance-api-remote.log')):
+        assert all(begun_in(work, image, log) for image in direct[node])
+    for image in direct[0] + direct[1] + downloads[0] + downloads[1]:
+        assert len(work.tasks(image)) == 1
+        nodes[0].image.delete_image(image)
+
+
+def test_the_database_is_killed_while_tasks_run_and_wait(work, nodes, mariadb):
+    """Every task ends, and every image is whole or can be imported again."""
+    cloud, body = nodes[0], images.random_bytes(8 * MIB)
+    with interrupted.GatedWeb(body) as web:
+        made = [images.create(cloud) for _ in range(6)]
+        for image in made:
+            cloud.image.import_image(
+                image, method='web-download', uri=web.url, stores=['fast']
+            )
+        work.runner(made[0])
+        with mariadb.away():
+            web.gate.set()
+            # As long as that: what runs meets a database that is away.
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                with contextlib.suppress(Exception):
+                    cloud.image.get_image(made[0].id)
+                time.sleep(0.2)
+        whole = 0
+        for image in made:
+            work.over(image)
+            if work.tasks(image)[-1][1] == 'success':
+                whole += 1
+                work.assert_whole(cloud, image, body, stores=['fast'])
+            else:
+                work.assert_usable(cloud, image)
+            cloud.image.delete_image(image)
+        # Those that waited have met nothing at all.
+        assert whole >= 2

@@ -1,0 +1,152 @@
+"""The stop file is the one that the health check itself looks for."""
+
+import subprocess
+import sys
+
+import pytest
+from oslo_config import cfg
+from oslo_middleware import healthcheck
+from paste.deploy import loadwsgi
+
+from glance_wsgi import errors
+from glance_wsgi import render
+from glance_wsgi import upstream
+from glance_wsgi.tasks import stopfile
+
+SHIPPED = '/etc/glance/healthcheck_disable'
+
+
+@pytest.fixture
+def node(tmp_path):
+    """Makes a node's configuration of a Paste section and [healthcheck]."""
+
+    def make(section=None, options='', flavor=''):
+        api, paste = tmp_path / 'glance-api.conf', tmp_path / 'glance-api-'
+        paste = paste.with_name('glance-api-paste.ini')
+        api.write_text(f'[healthcheck]\n{options}\n')
+        if section is not None:
+            paste.write_text(
+                '[app:healthcheck]\n'
+                'paste.app_factory = oslo_middleware:Healthcheck.app_factory\n'
+                f'{section}\n'
+            )
+        conf = cfg.ConfigOpts()
+        conf(args=[], default_config_files=[str(api)], default_config_dirs=[])
+        return conf
+
+    return make
+
+
+BACKEND = 'backends = disable_by_file'
+
+
+def test_the_paste_section_comes_first(node):
+    conf = node(
+        f'{BACKEND}\ndisable_by_file_path = /paste',
+        'disable_by_file_path = /oslo',
+    )
+    assert stopfile.required(conf).path == '/paste'
+
+
+def test_without_it_oslo_config_has_the_path(node):
+    conf = node(BACKEND, 'disable_by_file_path = /oslo')
+    assert stopfile.required(conf).path == '/oslo'
+
+
+def test_without_a_paste_file_oslo_config_has_all(node):
+    conf = node(None, f'{BACKEND}\ndisable_by_file_path = /oslo')
+    assert stopfile.required(conf).path == '/oslo'
+
+
+@pytest.mark.parametrize(
+    ('section', 'options'),
+    [
+        (BACKEND, ''),
+        ('disable_by_file_path = /x', ''),
+        ('backends = other\ndisable_by_file_path = /x', BACKEND),
+        (None, ''),
+    ],
+)
+def test_a_file_that_nobody_looks_for_is_told(node, section, options):
+    with pytest.raises(errors.StopFileUnknown):
+        stopfile.required(node(section, options))
+
+
+@pytest.mark.parametrize('where', ['Paste', 'oslo.config'])
+@pytest.mark.parametrize('asked', ['before', 'after'])
+def test_it_stops_before_and_after_the_first_health_check(
+    node, tmp_path, where, asked
+):
+    """The path comes into oslo.config with the first request only."""
+    path = f'disable_by_file_path = {tmp_path}/stop'
+    conf = (
+        node(f'{BACKEND}\n{path}') if where == 'Paste' else node(BACKEND, path)
+    )
+    if asked == 'after':
+        section = loadwsgi.appconfig(
+            f'config:{tmp_path}/glance-api-paste.ini', name='healthcheck'
+        ).local_conf
+        plugin = healthcheck.Healthcheck.app_factory(
+            {}, **{**section, 'oslo_config_project': None}
+        )
+        assert plugin is not None
+    found = stopfile.find(conf)
+    assert not found.exists()
+    (tmp_path / 'stop').touch()
+    assert found.exists()
+    (tmp_path / 'stop').unlink()
+    assert not found.exists()
+
+
+def test_our_own_paste_file_changes_the_path_alone(tmp_path):
+    file = tmp_path / 'glance-api-paste.ini'
+    file.write_text(
+        render.render(
+            'glance-api-paste.ini.j2',
+            {
+                'shipped': upstream.shipped('glance-api-paste.ini'),
+                'stop_file': '/own/stop 100%',
+                'pipelines': ['glance-api-keystone'],
+            },
+        )
+    )
+    ours = loadwsgi.appconfig(f'config:{file}', name='healthcheck')
+    theirs = loadwsgi.appconfig(
+        f'config:{upstream.shipped("glance-api-paste.ini")}',
+        name='healthcheck',
+    )
+    assert theirs.local_conf['disable_by_file_path'] == SHIPPED
+    assert ours.local_conf == {
+        **theirs.local_conf,
+        'disable_by_file_path': '/own/stop 100%',
+    }
+
+
+def test_all_pipelines_of_the_shipped_file_are_ours_too():
+    from glance_wsgi import applications
+
+    text = upstream.shipped('glance-api-paste.ini').read_text()
+    named = [
+        line.removeprefix('[composite:').rstrip(']')
+        for line in text.splitlines()
+        if line.startswith('[composite:glance-api')
+    ]
+    assert sorted(named) == sorted(applications.PIPELINES)
+
+
+def test_asking_keeps_the_health_check_from_nothing():
+    """It registers the same options; another declaration would fail."""
+    code = (
+        'from oslo_config import cfg\n'
+        'from glance_wsgi.tasks import stopfile\n'
+        'from oslo_middleware import Healthcheck\n'
+        'cfg.CONF([], default_config_files=[], default_config_dirs=[])\n'
+        'stopfile.find(cfg.CONF)\n'
+        'Healthcheck.app_factory({}, backends="disable_by_file")\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', code],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

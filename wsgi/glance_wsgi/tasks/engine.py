@@ -1,0 +1,206 @@
+"""The engine of a process: its slots, its signs of life, and its end.
+
+A thread pulls: it claims a job only when a slot is free, so what waits is
+pending and any node may take it. Another one shows that this process lives,
+and takes over from those that do not.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from glance_wsgi.tasks import claims
+from glance_wsgi.tasks import watch
+from glance_wsgi.tasks.jobs import Job
+from glance_wsgi.tasks.jobs import Jobs
+from glance_wsgi.tasks.owners import Owner
+from glance_wsgi.tasks.runs import Runs
+from glance_wsgi.tasks.runs import is_of_database
+
+LOG = logging.getLogger(__name__)
+
+SWEEP = 15
+"""Sweeps are this many heartbeats apart."""
+
+RETRY = 2.0
+"""Seconds until the database is asked again when it has failed."""
+
+
+class Engine:
+    """Runs jobs, one for each slot.
+
+    :param stopped: whether this node is to begin nothing
+    :param pool: runs the tasks, and in it each task's engine its steps; it
+        has more threads than there are slots
+    :param heartbeat: seconds between two signs of life
+    :param written: how many bytes have been written for a task
+    :param sweep: removes what others can not remove on this node
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        runs: Runs,
+        me: Owner,
+        stopped: Callable[[], bool],
+        pool: Any,
+        slots: int,
+        heartbeat: float,
+        written: Callable[[str], int] = lambda task_id: 0,
+        sweep: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.jobs, self.me = jobs, me
+        self.around: Callable[[], AbstractContextManager[None]] = (
+            contextlib.nullcontext
+        )
+        self._runs, self._pool, self._slots = runs, pool, slots
+        self._is_stopped, self._heartbeat = stopped, heartbeat
+        self._written, self._sweep = written, sweep
+        self._watch = watch.Watch(jobs, me, 6 * heartbeat)
+        self._held: dict[str, Job] = {}
+        self._live: dict[str, Any] = {}
+        self._changed = threading.Condition()
+        self._wanted = False
+        self._in_doubt = False
+        self._closing = threading.Event()
+        self._ended = threading.Event()
+
+    def submit(self, job: Job, live: Any) -> None:
+        """Accept a job; when this returns it outlives this process.
+
+        :param live: its executor, with what is not in the database
+        :raises Exception: the database fails; nothing was accepted
+        """
+        self._live[job.task_id] = live
+        try:
+            self.jobs.add(job)
+        except BaseException:
+            self._live.pop(job.task_id, None)
+            raise
+        self.wake()
+
+    def wake(self) -> None:
+        """Look for jobs now."""
+        with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        """Begin to pull, and to show that this process lives."""
+        for target in (self._pull, self._beat):
+            threading.Thread(
+                target=target, name=f'tasks{target.__name__}', daemon=True
+            ).start()
+
+    def close(self) -> None:
+        """Claim nothing from now on."""
+        self._closing.set()
+        self.wake()
+
+    def join(self) -> None:
+        """After `close`: wait until all that runs here has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held)
+        self._ended.set()
+
+    def running(self) -> list[str]:
+        """The tasks that this process has claimed."""
+        return list(self._held)
+
+    # --- pulling ---
+
+    def _pull(self) -> None:
+        while not self._closing.is_set():
+            pause = self._heartbeat / 2
+            try:
+                self._fill()
+            except Exception:
+                LOG.exception('No job can be claimed now.')
+                self._in_doubt = True
+                pause = RETRY
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted, pause)
+                self._wanted = False
+
+    def _stopped(self) -> bool:
+        return self._closing.is_set() or self._is_stopped()
+
+    def _fill(self) -> None:
+        if self._in_doubt:
+            self._give_back_unknown()
+        while len(self._held) < self._slots:
+            job = claims.claim(self.jobs, self.me, self._stopped)
+            if job is None:
+                return
+            self._held[job.task_id] = job
+            self._pool.submit(self._run, job)
+
+    def _give_back_unknown(self) -> None:
+        """Jobs that are ours without our knowing: a claim was cut off."""
+        for job in self.jobs.owned_on(self.me.node):
+            if job.owner == str(self.me) and job.task_id not in self._held:
+                self.jobs.take_over(job)
+        self._in_doubt = False
+
+    def _run(self, job: Job) -> None:
+        try:
+            with self.around():
+                live = self._live.pop(job.task_id, None)
+                self._finish(job, live, self._attempt(job, live))
+        except Exception:
+            LOG.exception('Task %s is left to others.', job.task_id)
+            self._in_doubt = True
+        finally:
+            with self._changed:
+                self._held.pop(job.task_id, None)
+                self._wanted = True
+                self._changed.notify_all()
+
+    def _attempt(self, job: Job, live: Any) -> str | None:
+        try:
+            return self._runs.run(job, live)
+        except Exception as error:
+            LOG.exception('Task %s', job.task_id)
+            return None if is_of_database(error) else str(error)
+
+    def _finish(self, job: Job, live: Any, problem: str | None) -> None:
+        while True:
+            try:
+                self._runs.settle(job, problem)
+                break
+            except Exception as error:
+                if not is_of_database(error) or self._closing.is_set():
+                    raise
+                LOG.warning('Task %s can not be settled now.', job.task_id)
+                self._closing.wait(RETRY)
+        kept = self.jobs.get(job.task_id)
+        if kept is not None and kept.owner is None and live is not None:
+            self._live[job.task_id] = live
+
+    # --- signs of life ---
+
+    def _beat(self) -> None:
+        beats = 0
+        while not self._ended.is_set():
+            try:
+                if self._held or self._live:
+                    self._show_life()
+                if beats % watch.EVERY == 0 and self._watch.look():
+                    self.wake()
+                if beats % SWEEP == 0:
+                    self._sweep()
+            except Exception as error:
+                LOG.warning('No sign of life can be given: %s', error)
+            beats += 1
+            self._ended.wait(self._heartbeat)
+
+    def _show_life(self) -> None:
+        written = {task_id: self._written(task_id) for task_id in self._held}
+        self.jobs.live(self.me, written)
+        if self._live:
+            waiting = {job.task_id for job in self.jobs.all()}
+            for task_id in set(self._live) - waiting:
+                self._live.pop(task_id, None)

@@ -1,0 +1,217 @@
+"""The engine as a step around Glance's application."""
+
+import functools
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy
+from oslo_config import cfg
+
+from glance_wsgi import errors
+from glance_wsgi.conf import task_engine
+from glance_wsgi.data import halves
+from glance_wsgi.db import own
+from glance_wsgi.db import settings
+from glance_wsgi.tasks import configuration
+from glance_wsgi.tasks import glance
+from glance_wsgi.tasks import owners
+from glance_wsgi.tasks import residue
+from glance_wsgi.tasks import runs
+from glance_wsgi.tasks import stopfile
+from glance_wsgi.tasks.engine import Engine
+from glance_wsgi.tasks.jobs import Jobs
+from glance_wsgi.tasks.recovery import Recovery
+
+LOG = logging.getLogger(__name__)
+
+Application = Callable[..., Iterable[bytes]]
+
+
+class Pool:
+    """What Glance takes for its pool of tasks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.pool = self
+        """Glance shuts down what is behind this name."""
+
+    def spawn(self, run: Callable[..., Any], executor: Any) -> None:
+        """Accept a task; it is in the database when this returns."""
+        me = self.engine.me
+        self.engine.submit(
+            glance.job(run, executor, me.node, str(me)), executor
+        )
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Claim nothing any more, and wait for what runs."""
+        self.engine.close()
+        if wait:
+            self.engine.join()
+
+
+def run_durably(application: Application) -> Application:
+    """Have Glance's tasks run by an engine of ours, from now on.
+
+    :returns: `application`, and around it what starts the engine where no
+        server tells that it serves; only `application` where the database
+        has no table for jobs, which the log tells
+    """
+    try:
+        task_engine.register_opts(cfg.CONF)
+        settings.register_opts(cfg.CONF)
+        made = own.engine(settings.database(cfg.CONF), connections=2)
+        if not own.current(made):
+            raise errors.DatabaseEmpty(
+                'It has no table for jobs.',
+                'Run "glance-wsgi-manage db sync".',
+            )
+        # No connection may be open where a server forks after this.
+        made.dispose()
+    except Exception as error:
+        LOG.error(
+            'Tasks are run as Glance runs them, and can be lost: %s', error
+        )
+        return application
+    starter = Starter(made)
+    hear(signal.SIGTERM, starter.ending.append)
+    if _serves():
+        starter.start()
+    return starter.around(application)
+
+
+def hear(number: int, told: Callable[[int], None]) -> None:
+    """Be told of a signal before whoever handles it here already.
+
+    gunicorn's workers go on for a while when they are told to end. Servers
+    that handle signals themselves, not by way of Python, are left alone.
+
+    :param told: gets the number; it runs between two instructions of the main
+        thread, so it may wait for nothing
+    """
+    before = signal.getsignal(number)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(before):
+        return
+
+    def handle(*words: Any) -> None:
+        told(number)
+        before(*words)
+
+    signal.signal(number, handle)
+
+
+def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
+    conf = cfg.CONF
+    stop = stopfile.find(conf)
+    me = owners.Owner.myself(owners.node(conf))
+    jobs = Jobs(database)
+    gateway = glance.Gateway()
+    recovery = Recovery(jobs, gateway, me, conf.task_engine.task_attempts)
+    slots = conf.wsgi.task_pool_threads
+    # A slot's thread waits for its task's steps, which need threads too.
+    shared = glance.shared_executor(2 * slots)
+    engine = Engine(
+        jobs,
+        runs.Runs(jobs, gateway, recovery, me),
+        me,
+        lambda: bool(ending) or stop.exists(),
+        shared,
+        slots,
+        conf.task_engine.task_heartbeat,
+        Written(jobs),
+        functools.partial(_sweep, jobs, 6 * conf.task_engine.task_heartbeat),
+    )
+    glance.pools(Pool(engine), shared)
+    return engine
+
+
+def _sweep(jobs: Jobs, settled: float) -> None:
+    for found in residue.find(jobs, configuration.staging(cfg.CONF), settled):
+        found.remove()
+
+
+class Written:
+    """The bytes that are on this node's disks for a task's image."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._images: dict[str, str] = {}
+
+    def __call__(self, task_id: str) -> int:
+        image = self._image(task_id)
+        size = 0
+        for directory in halves.directories(cfg.CONF) if image else ():
+            try:
+                size += (directory / image).stat().st_size
+            except OSError:
+                continue
+        return size
+
+    def _image(self, task_id: str) -> str:
+        if task_id not in self._images:
+            if len(self._images) > 1000:
+                self._images.clear()
+            task = self._jobs.task(task_id)
+            self._images[task_id] = (task and task.image_id) or ''
+        return self._images[task_id]
+
+
+def _serves() -> bool:
+    """Whether a server has told that this process serves.
+
+    A master that loads the application before it forks does not, nor does
+    whoever only tries whether it can be loaded.
+    """
+    try:
+        import uwsgi
+
+        return bool(uwsgi.worker_id() > 0)
+    except ImportError:
+        pass
+    try:
+        import mod_wsgi  # noqa: F401
+
+        return True
+    except ImportError:
+        return False
+
+
+class Starter:
+    """Starts an engine once, at the latest with the first request.
+
+    In the process that serves: threads and connections survive no fork.
+    """
+
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self._database = database
+        self._started = False
+        self.ending: list[int] = []
+        """Not empty when this process was told to end."""
+        self._lock = threading.Lock()
+
+    def around(self, application: Application) -> Application:
+        """The application; with its first request the engine is started."""
+
+        def serve(environ: dict[str, Any], start_response: Any) -> Any:
+            if not self._started:
+                self.start()
+            return application(environ, start_response)
+
+        return serve
+
+    def start(self) -> None:
+        """Start it, in the process that serves."""
+        with self._lock:
+            if self._started:
+                return
+            engine = _engine(self._database, self.ending)
+            engine.start()
+            self._started = True
+            # Python's own pools of threads are closed before anything that
+            # atexit has; what runs here needs them until it has ended.
+            register = getattr(threading, '_register_atexit', None)
+            if register is not None:
+                register(Pool(engine).shutdown)
