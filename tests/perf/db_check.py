@@ -45,7 +45,7 @@ def measure(runs: int) -> dict[str, list[float]]:
         config.write_text(
             f'[database]\nconnection = sqlite:///{folder}/glance.sqlite\n'
         )
-        run('glance-manage', config, 'db', 'sync')
+        run('glance-wsgi-manage', config, 'db', 'sync')
         for _ in range(runs):
             for name, (program, *words) in COMMANDS.items():
                 began = time.monotonic()
