@@ -9,6 +9,7 @@ import threading
 import databases
 import images
 import pytest
+import taskdb
 import toolkit
 
 
@@ -109,3 +110,18 @@ def mariadb(workspace):
         )
     with databases.MariaDB(workspace) as server:
         yield server
+
+
+@pytest.fixture(params=['sqlite', 'mariadb'])
+def database(request, tmp_path):
+    """A database of each kind, with Glance's tables and ours."""
+    if request.param == 'sqlite':
+        made = taskdb.TaskDatabase(taskdb.sqlite(tmp_path))
+        yield made
+        made.dispose()
+        return
+    server = request.getfixturevalue('mariadb')
+    with server.database() as (_, url):
+        made = taskdb.TaskDatabase(url)
+        yield made
+        made.dispose()

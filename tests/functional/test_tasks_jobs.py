@@ -11,7 +11,6 @@ import uuid
 
 import pytest
 import sqlalchemy
-import taskdb
 from sqlalchemy import exc
 
 from glance_wsgi.db import own
@@ -26,21 +25,6 @@ from glance_wsgi.tasks.tables import JOBS
 ME = Owner('node-1', 'here', 1, 100)
 OTHER = Owner('node-1', 'here', 2, 200)
 ELSEWHERE = Owner('node-2', 'there', 1, 100)
-
-
-@pytest.fixture(params=['sqlite', 'mariadb'])
-def database(request, tmp_path):
-    """A database of each kind, with Glance's tables and ours."""
-    if request.param == 'sqlite':
-        made = taskdb.TaskDatabase(taskdb.sqlite(tmp_path))
-        yield made
-        made.dispose()
-        return
-    server = request.getfixturevalue('mariadb')
-    with server.database() as (_, url):
-        made = taskdb.TaskDatabase(url)
-        yield made
-        made.dispose()
 
 
 class Broken:

@@ -8,7 +8,6 @@ import itertools
 
 import claimers
 import pytest
-import taskdb
 import toolkit
 
 from glance_wsgi.cmd import main
@@ -16,21 +15,6 @@ from glance_wsgi.cmd import main
 pytestmark = pytest.mark.tasks
 
 ROUNDS = 200
-
-
-@pytest.fixture(params=['sqlite', 'mariadb'])
-def database(request, tmp_path):
-    """A database of each kind, with Glance's tables and ours."""
-    if request.param == 'sqlite':
-        made = taskdb.TaskDatabase(taskdb.sqlite(tmp_path))
-        yield made
-        made.dispose()
-        return
-    server = request.getfixturevalue('mariadb')
-    with server.database() as (_, url):
-        made = taskdb.TaskDatabase(url)
-        yield made
-        made.dispose()
 
 
 @pytest.fixture

@@ -4,12 +4,7 @@ A contract: it fails on a Glance that runs imports in another way. Glance's
 options are global, so all of it happens in a process of its own, once.
 """
 
-import importlib.util
-import json
-import pathlib
-import subprocess
-import sys
-
+import contracts
 import pytest
 
 CODE = """if True:
@@ -75,20 +70,7 @@ CODE = """if True:
 @pytest.fixture(scope='module')
 def facts():
     """What has happened to imports in a process of Glance."""
-    result = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', CODE],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-def source(module):
-    """The text of a module of Glance, which is not imported for it."""
-    (place,) = importlib.util.find_spec('glance').submodule_search_locations
-    return pathlib.Path(place, module).read_text()
+    return contracts.facts(CODE, timeout=60)
 
 
 def test_an_import_runs_from_the_moment_in_which_it_is_accepted(facts):
@@ -114,12 +96,12 @@ def test_after_draining_no_import_begins_and_none_is_counted(facts):
 
 def test_glance_runs_its_imports_where_we_count_them():
     for module in ('api/v2/images.py', 'api/v2/tasks.py'):
-        text = source(module).replace("'", '"')
+        text = contracts.source(module).replace("'", '"')
         assert 'get_thread_pool("tasks_pool")' in text
         assert 'pool.spawn(' in text
 
 
 def test_glance_drains_the_same_pool_under_uwsgi_by_itself():
-    text = source('common/wsgi_app.py')
+    text = contracts.source('common/wsgi_app.py')
     assert 'uwsgi.atexit = drain_workers' in text
     assert "'tasks_pool'" in text

@@ -4,12 +4,7 @@ Run on every supported Glance. Its options are global, so all that imports it
 is in a process of its own.
 """
 
-import importlib.util
-import json
-import pathlib
-import subprocess
-import sys
-
+import contracts
 import pytest
 
 CODE = """if True:
@@ -98,20 +93,12 @@ CODE = """if True:
 @pytest.fixture(scope='module')
 def facts():
     """What a process of Glance says of itself."""
-    result = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', CODE],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return contracts.facts(CODE, timeout=120)
 
 
 def source(module):
-    """The text of a module of Glance, which is not imported for it."""
-    (place,) = importlib.util.find_spec('glance').submodule_search_locations
-    return pathlib.Path(place, module).read_text().replace("'", '"')
+    """The text of a module of Glance, with one kind of quotes."""
+    return contracts.source(module).replace("'", '"')
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from glance_wsgi.db import own
 from glance_wsgi.db import refusals
 from glance_wsgi.db import settings
 from glance_wsgi.tasks import configuration
+from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.doctor import Doctor
 from glance_wsgi.tasks.doctor import Finding
 from glance_wsgi.tasks.jobs import Job
@@ -122,7 +123,7 @@ class Examine(TaskVerb, lister.Lister):
     ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Look, and repair if that is wanted."""
         conf = self.node(parsed_args)
-        patience = 6 * conf.task_engine.task_heartbeat
+        patience = watch.SILENCE * conf.task_engine.task_heartbeat
         with self.jobs(conf) as jobs:
             found = Doctor(jobs, configuration.staging(conf), patience).look()
             self.left = []

@@ -59,7 +59,7 @@ class Engine:
         self._runs, self._pool, self._slots = runs, pool, slots
         self._is_stopped, self._heartbeat = stopped, heartbeat
         self._written, self._sweep = written, sweep
-        self._watch = watch.Watch(jobs, me, 6 * heartbeat)
+        self._watch = watch.Watch(jobs, me, watch.SILENCE * heartbeat)
         self._held: dict[str, Job] = {}
         self._live: dict[str, Any] = {}
         self._changed = threading.Condition()

@@ -21,6 +21,7 @@ from glance_wsgi.tasks import owners
 from glance_wsgi.tasks import residue
 from glance_wsgi.tasks import runs
 from glance_wsgi.tasks import stopfile
+from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.engine import Engine
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.recovery import Recovery
@@ -122,7 +123,9 @@ def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
         slots,
         conf.task_engine.task_heartbeat,
         Written(jobs),
-        functools.partial(_sweep, jobs, 6 * conf.task_engine.task_heartbeat),
+        functools.partial(
+            _sweep, jobs, watch.SILENCE * conf.task_engine.task_heartbeat
+        ),
     )
     glance.pools(Pool(engine), shared)
     return engine

@@ -21,6 +21,9 @@ LOG = logging.getLogger(__name__)
 EVERY = 3
 """Looks are this many heartbeats apart."""
 
+SILENCE = 6
+"""A process is dead after the time of so many heartbeats without a sign."""
+
 
 class Watch:
     """What one process has seen of the others.
