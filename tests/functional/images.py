@@ -129,11 +129,15 @@ def assert_holds(cloud, image, data: bytes) -> None:
     assert sha256(response.content) == sha256(data)
 
 
-def wait_for(cloud, image, status: str):
-    """The image, as soon as it has that status."""
+def wait_for(cloud, image, status: str, within: float = 60):
+    """The image, as soon as it has that status.
+
+    :param within: seconds
+    """
     toolkit.until(
         lambda: cloud.image.get_image(image.id).status == status,
         f'image {image.id} is {status}',
+        within=within,
     )
     return cloud.image.get_image(image.id)
 
