@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from tempest import clients
 from tempest import config
 from tempest import test
 from tempest.lib import exceptions
@@ -24,6 +25,9 @@ JSON: Any = {'Content-Type': 'application/json'}
 PATCH: Any = {'Content-Type': 'application/openstack-images-v2.1-json-patch'}
 
 _LOOK = 0.2  # seconds between two looks at something that takes time
+
+_MANAGERS: dict[str, clients.Manager] = {}
+"""The client managers of this process, by their accounts."""
 
 Found = TypeVar('Found')
 
@@ -59,10 +63,31 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def manager(credentials: Any) -> clients.Manager:
+    """An account's client manager; the same, and its token, for each class.
+
+    A login is slower than most tests: Keystone hashes the password.
+    """
+    name = str(credentials)
+    if name not in _MANAGERS:
+        _MANAGERS[name] = clients.Manager(credentials)
+        provider = _MANAGERS[name].auth_provider
+        log_in = provider.set_auth
+
+        def log_in_once() -> None:
+            if provider.cache is None or provider.is_expired(provider.cache):
+                log_in()
+
+        # Tempest calls this for each class.
+        provider.set_auth = log_in_once
+    return _MANAGERS[name]
+
+
 class SmokeTest(test.BaseTestCase):
     """A test with a member and an administrator."""
 
     credentials = ['primary', 'admin']  # noqa: RUF012 - Tempest's attribute
+    client_manager = staticmethod(manager)
 
     @classmethod
     def skip_checks(cls) -> None:
