@@ -127,18 +127,40 @@ class Doctor:
         task = self._jobs.task(row.id)
         if task is None:
             return
-        method = (task.input.get('import_req') or {}).get('method') or {}
-        name = method.get('name')
         self._jobs.add(
             Job(
                 row.id,
-                _context(row, name),
+                self._context(row, task),
                 attempts=0 if row.status == 'pending' else 1,
             )
         )
         made = self._jobs.get(row.id)
         if made is not None and row.status == 'processing':
             self._jobs.take_over(made)
+
+    def _context(
+        self, row: sqlalchemy.Row, task: records.Task
+    ) -> dict[str, object]:
+        """Who asked and for what, as far as task and image tell."""
+        images = records.IMAGES
+        with self._jobs.reading() as connection:
+            image = connection.execute(
+                sqlalchemy.select(
+                    images.c.disk_format, images.c.container_format
+                ).where(images.c.id == task.image_id)
+            ).first()
+        method = (task.input.get('import_req') or {}).get('method') or {}
+        return {
+            'user_id': row.user_id,
+            'project_id': row.owner,
+            'roles': [],
+            'is_admin': False,
+            'request_id': row.request_id,
+            'elevated': method.get('name') == 'copy-image',
+            'needs_token': method.get('name') == 'glance-download',
+            'disk_format': image and image.disk_format,
+            'container_format': image and image.container_format,
+        }
 
     def _locks_without_task(self) -> Iterator[Finding]:
         tasks, properties, images = (
@@ -205,18 +227,3 @@ class Doctor:
                 'It is removed.',
                 found.remove,
             )
-
-
-def _context(row: sqlalchemy.Row, method: str | None) -> dict[str, object]:
-    """Who asked, as far as the task itself tells."""
-    return {
-        'user_id': row.user_id,
-        'project_id': row.owner,
-        'roles': [],
-        'is_admin': False,
-        'request_id': row.request_id,
-        'elevated': method == 'copy-image',
-        'needs_token': method == 'glance-download',
-        'disk_format': None,
-        'container_format': None,
-    }

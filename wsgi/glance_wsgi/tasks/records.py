@@ -31,7 +31,18 @@ PROPERTIES = sqlalchemy.table(
     *map(column, ('image_id', 'name', 'value', 'deleted')),
 )
 IMAGES = sqlalchemy.table(
-    'images', *map(column, ('id', 'status', 'size', 'deleted'))
+    'images',
+    *map(
+        column,
+        (
+            'id',
+            'status',
+            'size',
+            'deleted',
+            'disk_format',
+            'container_format',
+        ),
+    ),
 )
 
 LOCK = 'os_glance_import_task'
