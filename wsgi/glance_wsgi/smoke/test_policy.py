@@ -145,4 +145,4 @@ class TestRoles(base.SmokeTest):
             raise self.skipException('Keystone has no OAuth 2.0 API')
         self.assertEqual(200, answer.status, answer.body)
         token = answer.json()['access_token']
-        self.expect(200, 'GET', 'schemas/image', X_Auth_Token=token)
+        self.expect(200, 'GET', 'schemas/members', X_Auth_Token=token)
