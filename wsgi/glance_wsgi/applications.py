@@ -296,6 +296,7 @@ def _glance_variables(
         'paste_file': node.paste,
         'task_heartbeat': deployment.conf.task_engine.task_heartbeat,
         'task_attempts': deployment.conf.task_engine.task_attempts,
+        'upload_pipeline': deployment.conf.transfers.upload_pipeline,
         'public_endpoint': node.endpoint,
         'keystone_ca': deployment.conf.tls.tls_ca,
         'keystone_url': deployment.keystone_url,
