@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import subprocess
+import sys
 import threading
 from concurrent import futures
 
@@ -105,6 +107,41 @@ def test_what_has_not_begun_is_dropped_at_the_end():
         stage.do(made.append, 1)
         threading.Timer(0.1, go.set).start()
     assert made == []
+
+
+ENDING = """
+import hashlib, threading, time
+from concurrent.futures import thread
+from glance_wsgi.data import pipeline
+
+def work():
+    pipe = pipeline.Pipeline()
+    begun, new = (
+        pipeline.Hasher(pipe.stage(), hashlib.md5()) for _ in range(2))
+    begun.update(b'1')
+    while not thread._shutdown:
+        time.sleep(0.01)
+    for _ in range(20):
+        begun.update(b'2')
+        new.update(b'2')
+    print(begun.hexdigest(), new.hexdigest())
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_what_runs_while_python_ends_is_finished():
+    """Imports do, and Python then begins no thread any more."""
+    result = subprocess.run(
+        [sys.executable, '-c', ENDING],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stderr == ''
+    assert result.stdout.split() == [
+        hashlib.md5(data).hexdigest() for data in (b'1' + b'2' * 20, b'2' * 20)
+    ]
 
 
 def test_without_new_threads_the_work_is_done_all_the_same(pipe, monkeypatch):
