@@ -248,6 +248,8 @@ def unit(rule, *edits, **facts):
     return Case(rule, ('glance-api.service', 'uwsgi.ini'), edits, facts)
 
 
+POOL = ('[database]', '[database]\nmax_pool_size = 12\nmax_overflow = 0')
+
 MOVING = {'127.0.0.1': False, '192.0.2.10': True}
 PASS = 'ProxyPass /image unix:/run/glance.sock|http://glance-api'
 
@@ -428,6 +430,12 @@ CASES = [
     wsgi('ram-budget', memory=299 * 2**20),
     uwsgi('ram-chunks', memory=2 * 2**30),
     glance('db-connections', max_connections=63),
+    glance('db-connections', POOL, max_connections=23),
+    glance(
+        'db-connections',
+        ('[database]', '[database]\nmax_overflow = -1'),
+        max_connections=63,
+    ),
     glance('db-not-asked', max_connections=ValueError('silent')),
     glance('staging-disk', free=5 * 2**30 - 1),
     glance('staging-memory', in_memory=True),
@@ -518,6 +526,7 @@ FITS = [
     uwsgi('uwsgi-version', distribution=None),
     uwsgi('ram-budget', memory=300 * 2**20),
     glance('db-connections', max_connections=64),
+    glance('db-connections', POOL, max_connections=24),
     glance('db-connections', max_connections=None),
     glance(
         'db-connections',

@@ -13,6 +13,7 @@ import pytest
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import servers
+from glance_wsgi import size
 from glance_wsgi.servers import apache
 
 MODULE = platforms.current().apache.modules / 'mod_wsgi.so'
@@ -296,4 +297,4 @@ def test_apache_has_twice_the_threads_that_the_applications_have(tmp_path):
     text = made.parts[-1]._conf.read_text()
     workers = int(re.findall(r'MaxRequestWorkers (\d+)', text)[0])
     assert workers >= 2 * (8 * 32 + 2 * 4)
-    assert workers % apache.THREADS_PER_CHILD == 0
+    assert workers % size.THREADS_PER_CHILD == 0

@@ -9,6 +9,7 @@ import sqlalchemy
 from glance_wsgi import app
 from glance_wsgi import errors
 from glance_wsgi import lifecycle
+from glance_wsgi.data import filestore
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import uwsgi_continue
 
@@ -33,6 +34,12 @@ def test_a_configuration_that_is_missing_ends_the_import(tmp_path):
     )
     assert result.returncode != 0
     assert 'Error' in result.stderr.splitlines()[-1]
+
+
+@pytest.fixture(autouse=True)
+def no_store(monkeypatch):
+    """The driver of file stores stays as it is, for other tests."""
+    monkeypatch.setattr(filestore, 'install', lambda: None)
 
 
 @pytest.fixture

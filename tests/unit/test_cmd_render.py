@@ -82,7 +82,7 @@ def test_what_is_written_says_what_has_changed(run, tmp_path, server):
 
 def test_a_difference_is_shown_and_nothing_written(run, tmp_path):
     output = tmp_path / 'output'
-    assert run('--output', output)[0] == Exit.OK
+    assert run('--output', output, '--threads', '16')[0] == Exit.OK
     code, said = run('--output', output, '--diff', '--threads', '5')
     assert code == Exit.OK
     assert '-threads = 16\n' in said.out

@@ -10,6 +10,7 @@ import pytest
 
 from glance_wsgi import errors
 from glance_wsgi import servers
+from glance_wsgi import size
 from glance_wsgi.servers import emperor
 
 
@@ -131,6 +132,6 @@ def test_without_a_path_nothing_is_taken_off_or_refused(tmp_path):
 def test_the_queue_is_no_longer_than_the_kernel_allows(tmp_path, monkeypatch):
     setting = tmp_path / 'somaxconn'
     setting.write_text('128\n')
-    monkeypatch.setattr(emperor, 'SOMAXCONN', setting)
+    monkeypatch.setattr(size, '_SOMAXCONN', setting)
     made, _ = material.rendered(tmp_path / 'state', **ALONE)
     assert '\nlisten = 128\n' in vassal(made)

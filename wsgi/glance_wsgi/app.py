@@ -11,6 +11,7 @@ from typing import Any
 
 from glance_wsgi import lifecycle
 from glance_wsgi import upstream
+from glance_wsgi.data import filestore
 from glance_wsgi.data import uploads
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import uwsgi_continue
@@ -30,6 +31,7 @@ def build() -> Application:
     application = _glance()
     # From the inside out: each sees the request before those above it.
     for step in (
+        filestore.overlap,
         sqlite.take_turns,
         uploads.outlive_kills,
         service.run_durably,

@@ -16,17 +16,15 @@ from glance_wsgi import programs
 from glance_wsgi import source
 from glance_wsgi import state
 from glance_wsgi import upstream
+from glance_wsgi.deployment import FEW_PROCESSES
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.render import File
 
 KEYSTONE = 'keystone'
 SOURCE = 'image-source'
 
-# Two, so that one can be replaced while the other serves. The embedded
-# Keystone only issues and checks tokens; a gate's second node and its source
-# have few clients.
-FEW_PROCESSES = 2
 FEW_THREADS = 4
+"""Of an application that answers at once; see `FEW_PROCESSES`."""
 
 PIPELINES = tuple(
     f'glance-api{flavor}'
@@ -250,7 +248,7 @@ def _glance_application(
         path=node.path,
         health=f'{node.url}/healthcheck',
         processes=processes,
-        threads=deployment.conf.server.threads,
+        threads=deployment.size.threads,
     )
 
 
@@ -293,9 +291,11 @@ def _glance_variables(
         'self_url': node.url,
         'gate': deployment.gate,
         'database': deployment.database,
+        'database_pool': deployment.size.pool,
         'paste_file': node.paste,
         'task_heartbeat': deployment.conf.task_engine.task_heartbeat,
         'task_attempts': deployment.conf.task_engine.task_attempts,
+        'upload_pipeline': deployment.conf.transfers.upload_pipeline,
         'public_endpoint': node.endpoint,
         'keystone_ca': deployment.conf.tls.tls_ca,
         'keystone_url': deployment.keystone_url,

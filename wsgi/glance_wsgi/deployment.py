@@ -16,12 +16,18 @@ from glance_wsgi import conf as options
 from glance_wsgi import errors
 from glance_wsgi import places
 from glance_wsgi import programs
+from glance_wsgi import size as sizes
 from glance_wsgi import state
 
 EMBEDDED = 'embedded'
 GATE = 'gate'
 CLOUD = 'glance-wsgi'
 MEMBER_CLOUD = f'{CLOUD}-member'
+
+# Two, so that one can be replaced while the other serves. The embedded
+# Keystone only issues and checks tokens; a gate's second node and its source
+# have few clients.
+FEW_PROCESSES = 2
 
 # Mozilla's "intermediate" recommendation for TLS 1.2, version 5.7; those of
 # TLS 1.3 are all good. https://wiki.mozilla.org/Security/Server_Side_TLS
@@ -335,8 +341,20 @@ class Deployment:
     @property
     def workers(self) -> int:
         """How many processes serve the API."""
-        chosen = self.conf.server.workers
-        return chosen or min(max(len(os.sched_getaffinity(0)), 2), 8)
+        return self.size.workers
+
+    @cached_property
+    def size(self) -> sizes.Size:
+        """How large it is on this machine.
+
+        :raises errors.SizeImpossible: the machine is too small
+        """
+        return self.size_on(sizes.Machine.here())
+
+    def size_on(self, machine: sizes.Machine) -> sizes.Size:
+        """How large it should be on a machine; see `size`."""
+        others = FEW_PROCESSES if self.has_remote else 0
+        return sizes.recommend(machine, self.conf.server, others)
 
     @property
     def file_stores(self) -> dict[str, pathlib.Path]:

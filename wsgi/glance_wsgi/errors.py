@@ -73,6 +73,7 @@ class Exit(enum.IntEnum):
     STOP_FILE_UNKNOWN = 61
     NOT_DRAINED = 62
     TASKS_ORPHANED = 63
+    SIZE_IMPOSSIBLE = 64
     UNEXPECTED = 70
     INTERRUPTED = 130
 
@@ -407,3 +408,9 @@ class TasksOrphaned(GlanceWSGIError):
     """Tasks, images or files are left over from processes that have died."""
 
     code = Exit.TASKS_ORPHANED
+
+
+class SizeImpossible(GlanceWSGIError):
+    """The machine, or the database, is too small for what is wanted."""
+
+    code = Exit.SIZE_IMPOSSIBLE

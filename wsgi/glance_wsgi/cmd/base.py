@@ -5,7 +5,7 @@ import contextlib
 import pathlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from cliff import command
@@ -136,10 +136,14 @@ class Verb(command.Command):
         return deployment
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, names: Container[str] | None = None
+) -> None:
     """Make a flag of each option that is declared in `glance_wsgi.conf`.
 
     And one for a file that has some of them.
+
+    :param names: only of these
     """
     parser.add_argument(
         '--config-file',
@@ -149,6 +153,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for group, opts in conf.list_opts():
         section = parser.add_argument_group(f'[{group}]')
         for opt in opts:
+            if names is not None and opt.dest not in names:
+                continue
             section.add_argument(
                 f'--{opt.name.replace("_", "-")}',
                 dest=opt.dest,
@@ -170,4 +176,4 @@ def _help(opt: cfg.Opt) -> str:
 def overrides(parsed_args: argparse.Namespace) -> dict[str, Any]:
     """What the person gave on the command line, by the options' names."""
     names = [opt.dest for _, opts in conf.list_opts() for opt in opts]
-    return {name: getattr(parsed_args, name) for name in names}
+    return {name: getattr(parsed_args, name, None) for name in names}

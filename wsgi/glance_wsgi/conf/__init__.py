@@ -11,8 +11,9 @@ from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
 from glance_wsgi.conf import task_engine
 from glance_wsgi.conf import tls
+from glance_wsgi.conf import transfers
 
-GROUPS = (deployment, server, task_engine, tls, gate)
+GROUPS = (deployment, server, task_engine, transfers, tls, gate)
 
 
 def new() -> cfg.ConfigOpts:

@@ -10,18 +10,38 @@ OPTS = [
         min=1,
         metavar='NUMBER',
         help='Processes that serve the API. The default is one for each CPU, '
-        'at least 2, so that one can be replaced while the other serves, and '
-        'at most 8. Each takes about 150 MB of memory.',
+        'at least 2, so that one can be replaced while the other serves, at '
+        'most 8, and no more than the memory has room for ("glance-wsgi '
+        'size"). Each takes about 150 MB.',
     ),
     cfg.IntOpt(
         'threads',
-        default=16,
         min=1,
         metavar='NUMBER',
         help='Threads in each process: workers times threads is how many '
-        'requests are served at once. A slow upload or download holds one '
-        'from beginning to end, so too few let a handful of slow clients '
-        'stop the API; each one may hold a database connection.',
+        'requests are served at once. A slow upload holds one from beginning '
+        'to end, so too few let a handful of slow clients stop the API. The '
+        'default has room for --slow-clients and for 16 others in each '
+        'process.',
+    ),
+    cfg.IntOpt(
+        'slow_clients',
+        default=200,
+        min=1,
+        metavar='NUMBER',
+        help='Slow uploads that may be open at once without keeping others '
+        'waiting. Each holds a thread, which costs little, and about 1 MiB '
+        'of memory.',
+    ),
+    cfg.IntOpt(
+        'db_connections',
+        default=100,
+        min=1,
+        metavar='NUMBER',
+        help='Connections to the database that all workers together may '
+        'open. The database has to allow them (max_connections, 151 where '
+        'MariaDB is told nothing else); with too few requests wait for each '
+        'other. SQLite does not count them.',
     ),
     cfg.IntOpt(
         'client_timeout',

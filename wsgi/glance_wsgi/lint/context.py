@@ -17,7 +17,7 @@ import subprocess
 import psutil
 import sqlalchemy
 
-_SOMAXCONN = pathlib.Path('/proc/sys/net/core/somaxconn')
+from glance_wsgi import size
 
 CONNECT_TIMEOUT = 3  # seconds that a database may take to answer
 
@@ -50,10 +50,7 @@ class Context:
 
     def somaxconn(self) -> int | None:
         """Connections that the kernel lets wait at a socket."""
-        try:
-            return int(_SOMAXCONN.read_text())
-        except (OSError, ValueError):
-            return None
+        return size.somaxconn()
 
     def free(self, path: pathlib.Path) -> int | None:
         """Bytes that are free where a directory is; None if it is missing."""

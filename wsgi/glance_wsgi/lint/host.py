@@ -1,10 +1,12 @@
 """Whether this machine, its programs and its database are up to the files."""
 
+import math
 import pathlib
 from collections.abc import Iterator
 
 from sqlalchemy import exc
 
+from glance_wsgi import size
 from glance_wsgi.lint import rights
 from glance_wsgi.lint import view
 from glance_wsgi.lint.documents import Ini
@@ -18,15 +20,6 @@ from glance_wsgi.lint.httpd import Httpd
 from glance_wsgi.lint.view import View
 
 _UWSGI = 'https://uwsgi-docs.readthedocs.io/en/latest/'
-
-PROCESS = 150 * 2**20
-"""Bytes that a worker takes, as measured with Glance 33."""
-
-STAGING = 5 * 2**30
-"""Bytes that staging needs: one image of the usual size, twice."""
-
-TASKS = 16
-"""Threads of each worker for imports (Glance's [wsgi] task_pool_threads)."""
 
 LISTEN = 100
 """uWSGI's own listen queue."""
@@ -69,7 +62,7 @@ def _pyuwsgi(ini: Ini, seen: View) -> Iterator[Hit]:
 
 
 def _memory(document: Ini | Httpd, seen: View) -> Iterator[Hit]:
-    wanted = sum(one.processes for one in seen.workers()) * PROCESS
+    wanted = size.memory(sum(one.processes for one in seen.workers()))
     for one in seen.workers():
         if wanted > seen.context.memory() and _in(one.place, document):
             yield one.place, _mebibytes(wanted, seen.context.memory())
@@ -78,7 +71,8 @@ def _memory(document: Ini | Httpd, seen: View) -> Iterator[Hit]:
 
 def _chunk_memory(document: Ini, seen: View) -> Iterator[Hit]:
     for one in seen.workers():
-        wanted = one.processes * (PROCESS + one.threads * one.chunk)
+        chunks = one.processes * one.threads * one.chunk
+        wanted = size.memory(one.processes) + chunks
         if wanted > seen.context.memory() and _in(one.place, document):
             yield one.place, _mebibytes(wanted, seen.context.memory())
 
@@ -93,16 +87,35 @@ def _mebibytes(wanted: int, there: int) -> dict[str, int]:
 
 def _connections(ini: Ini, seen: View) -> tuple[int, str] | None:
     """How many connections Glance may open, and how that is counted."""
-    tasks = ini.number('task_pool_threads', TASKS, 'wsgi') or TASKS
-    counted = [(one.processes, one.threads + tasks) for one in seen.workers()]
+    tasks = ini.number('task_pool_threads', size.TASKS, 'wsgi') or size.TASKS
+    limit = _pool(ini)
+    counted = [(one.processes, one.threads) for one in seen.workers()]
     if not counted:
         return None
-    total = sum(processes * threads for processes, threads in counted)
+    total = sum(
+        size.connections(processes, threads, tasks, limit)
+        for processes, threads in counted
+    )
     shown = ' + '.join(
-        f'{processes} x ({threads - tasks} + {tasks})'
+        f'{processes} x {limit:.0f}'
+        if threads + tasks > limit
+        else f'{processes} x ({threads} + {tasks})'
         for processes, threads in counted
     )
     return total, shown
+
+
+def _pool(ini: Ini) -> float:
+    """How many connections each process opens at most.
+
+    0 for the pool and -1 for its overflow are no limit to SQLAlchemy:
+    https://docs.sqlalchemy.org/en/20/core/pooling.html
+    """
+    pool = ini.number('max_pool_size', size.POOL, 'database')
+    overflow = ini.number('max_overflow', size.OVERFLOW, 'database')
+    if not pool or overflow is None:
+        return math.inf
+    return pool + overflow
 
 
 def _database(ini: Ini, seen: View) -> Iterator[Hit]:
@@ -131,8 +144,8 @@ def _unasked(ini: Ini, seen: View) -> Iterator[Hit]:
 def _staging_disk(ini: Ini, seen: View) -> Iterator[Hit]:
     place = staging(ini)
     free = seen.context.free(place) if place else None
-    if free is not None and free < STAGING:
-        facts = _mebibytes(STAGING, free)
+    if free is not None and free < size.STAGING:
+        facts = _mebibytes(size.STAGING, free)
         yield ini.place, {'place': place, **facts}
 
 
@@ -201,8 +214,8 @@ RULES = (
         Severity.ERROR,
         (Kind.GLANCE,),
         _database,
-        'Glance may open {wanted} connections, processes x (threads + tasks) '
-        '= {shown}, and the database allows {limit}.',
+        'Glance may open {wanted} connections, processes x (threads + tasks), '
+        'or processes x pool, = {shown}, and the database allows {limit}.',
         'Under load requests end with 500, "Too many connections" '
         '(https://mariadb.com/kb/en/server-system-variables/'
         '#max_connections).',

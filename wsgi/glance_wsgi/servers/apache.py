@@ -7,7 +7,6 @@ nothing of that one's configuration.
 """
 
 import abc
-import math
 import pathlib
 import re
 import signal
@@ -25,12 +24,10 @@ from glance_wsgi import platforms
 from glance_wsgi import processes
 from glance_wsgi import programs
 from glance_wsgi import servers
+from glance_wsgi import size
 from glance_wsgi import state
 from glance_wsgi.applications import Application
 from glance_wsgi.render import File
-
-THREADS_PER_CHILD = 64
-LISTEN_QUEUE = 1024
 
 MODULES = (
     'mpm_event',
@@ -140,11 +137,9 @@ class Apache(servers.Part):
                 'server_name': self._server_name,
                 'modules': (*MODULES, *self.modules, *tls),
                 'modules_directory': self.installed.modules,
-                'threads_per_child': THREADS_PER_CHILD,
-                'children': max(
-                    math.ceil(2 * capacity / THREADS_PER_CHILD), 2
-                ),
-                'listen_queue': LISTEN_QUEUE,
+                'threads_per_child': size.THREADS_PER_CHILD,
+                'children': size.apache_children(capacity),
+                'listen_queue': size.LISTEN_QUEUE,
                 'log': self.error_log,
                 'site': self.site,
             },

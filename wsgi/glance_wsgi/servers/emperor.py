@@ -25,13 +25,11 @@ from glance_wsgi import processes
 from glance_wsgi import programs
 from glance_wsgi import render
 from glance_wsgi import servers
+from glance_wsgi import size
 from glance_wsgi import state
 from glance_wsgi.applications import Application
 from glance_wsgi.places import Places
 from glance_wsgi.render import File
-
-SOMAXCONN = pathlib.Path('/proc/sys/net/core/somaxconn')
-LISTEN_QUEUE = 1024
 
 # What uWSGI logs when a worker could not load the application.
 _NO_APPLICATION = 'failed loading app in worker'
@@ -125,7 +123,7 @@ class Emperor(servers.Part):
             'pidfile': self._pidfile(name),
             'started': self._started(name),
             'log': self.log(name),
-            'listen_queue': min(LISTEN_QUEUE, int(SOMAXCONN.read_text())),
+            'listen_queue': size.listen_queue(size.somaxconn()),
         }
         return File(
             path=target,

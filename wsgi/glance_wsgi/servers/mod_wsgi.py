@@ -25,6 +25,7 @@ from glance_wsgi import platforms
 from glance_wsgi import processes
 from glance_wsgi import programs
 from glance_wsgi import servers
+from glance_wsgi import size
 from glance_wsgi import state
 from glance_wsgi.applications import Application
 from glance_wsgi.render import File
@@ -90,7 +91,7 @@ class Daemons(apache.Apache):
                 'user': self.places.daemon_user,
                 'user_group': self.deployment.user.group,
                 'shared': self.places.system,
-                'listen_queue': apache.LISTEN_QUEUE,
+                'listen_queue': size.LISTEN_QUEUE,
                 'mercy': server.task_mercy,
             },
             owner=state.Owner.myself(),

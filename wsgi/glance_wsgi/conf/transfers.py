@@ -1,0 +1,33 @@
+"""How image data is moved.
+
+Read by the application itself, from Glance's own configuration.
+"""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup('transfers', title='How image data is moved')
+
+OPTS = [
+    cfg.BoolOpt(
+        'upload_pipeline',
+        default=True,
+        metavar='true|false',
+        help='Read, hash and write an upload to a file store at the same '
+        'time, in threads of its own, instead of one after the other. It is '
+        'much faster where there is more than one CPU, and takes a few MiB '
+        'for each upload; what is stored, and what is refused, is the same. '
+        'Switch it off to see whether it is to blame for something.',
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of this group known to `conf`."""
+    # A copy: oslo.config keeps the values in it, for all who registered it.
+    conf.register_group(cfg.OptGroup(GROUP.name, GROUP.title))
+    conf.register_opts(OPTS, group=GROUP.name)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """This group's name and options."""
+    return [(GROUP.name, OPTS)]
