@@ -20,6 +20,7 @@ import measures  # noqa: E402
 import runs  # noqa: E402
 import tables  # noqa: E402
 import toolkit  # noqa: E402
+from runs import Figure  # noqa: E402
 
 MIB = 2**20
 
@@ -100,13 +101,13 @@ def test_a_record_is_never_half_written(run):
 
 
 def test_a_cell_has_the_median_and_its_ratio(run):
-    words = ('show', '16', 'per_second', tables._per_second, ('devstack',))
+    words = (Figure('show', '16', 'per_second'), '{:.0f}/s'.format)
     assert tables.cell(run, 'uwsgi', *words) == '300/s (1.50)'
     assert tables.cell(run, 'devstack', *words) == '200/s (1.00)'
 
 
 def test_a_cell_without_a_figure_says_why(run):
-    words = ('show', '64', 'per_second', tables._per_second, ('devstack',))
+    words = (Figure('show', '64', 'per_second'), '{:.0f}/s'.format)
     assert tables.cell(run, 'devstack', *words) == 'no answer'
     assert tables.cell(run, 'uwsgi', *words) == ''
 
@@ -117,8 +118,8 @@ def test_a_problem_in_a_minority_of_rounds_leaves_the_median(tmp_path):
     run.add(0, 'uwsgi', 1.0, [hangs])
     run.add(1, 'uwsgi', 1.0, [shown(10)])
     run.add(2, 'uwsgi', 1.0, [shown(30)])
-    assert run.median('uwsgi', 'show', '16', 'per_second') == 20
-    assert run.problem('uwsgi', 'show', '16') is None
+    assert run.median('uwsgi', Figure('show', '16', 'per_second')) == 20
+    assert run.problem('uwsgi', Figure('show', '16', 'per_second')) is None
 
 
 def test_the_limit_of_an_upload_is_what_is_written_in_either_framing(tmp_path):
@@ -130,11 +131,20 @@ def test_the_limit_of_an_upload_is_what_is_written_in_either_framing(tmp_path):
         [{'work': 'write', 'case': '4', 'bytes_per_second': 7.0}],
     )
     for case in ('4', '4 chunked'):
-        assert run.median('limit', 'upload', case, 'bytes_per_second') == 7
+        assert (
+            run.median('limit', Figure('upload', case, 'bytes_per_second'))
+            == 7
+        )
+
+
+def aims_of(run, word):
+    """The lines of the table of aims that have a word in them."""
+    (text,) = tables.aimed(run)
+    return [line for line in text.splitlines() if word in line]
 
 
 def test_an_aim_is_told_with_what_was_reached(run):
-    lines = [line for line in tables.aims(run).splitlines() if 'show' in line]
+    lines = aims_of(run, 'show')
     requests, late = lines
     assert '1.50' in requests
     assert 'missed' not in requests
@@ -145,14 +155,14 @@ def test_an_aim_that_was_not_reached_is_told_so(tmp_path):
     run = runs.Run(tmp_path / 'run.json', OPTIONS)
     run.add(0, 'uwsgi', 1.0, [{**shown(110), 'p99': 0.2}])
     run.add(0, 'devstack', 1.0, [shown(100)])
-    lines = [line for line in tables.aims(run).splitlines() if 'show' in line]
+    lines = aims_of(run, 'show')
     assert lines[0].endswith('1.10, missed')
     assert lines[1].endswith('2.00, missed')
 
 
 def test_the_tables_are_made_of_all_that_was_measured(run):
     text = '\n\n'.join(tables.of(run))
-    assert 'Show an image: requests' in text
+    assert 'Show an image, requests' in text
     assert 'Uploads' not in text
 
 

@@ -171,8 +171,7 @@ def slow(
     """Slow clients, one for each image; see slow.py.
 
     :param within: seconds until all should have begun
-    :return: what has become of them: filled in when they have begun, and
-        again when the block ends
+    :return: what has become of them, when the block has ended
     """
     facts: dict = {}
     if not ids:
@@ -195,9 +194,9 @@ def slow(
         try:
             process.stdin.write(json.dumps(task) + '\n')
             process.stdin.flush()
-            facts['begun'] = json.loads(process.stdout.readline())
+            process.stdout.readline()
             yield facts
             said, _ = process.communicate(timeout=30)
-            facts['at_end'] = json.loads(said)
+            facts |= json.loads(said)
         finally:
             process.kill()

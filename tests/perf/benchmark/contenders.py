@@ -394,22 +394,16 @@ class Eventlet(Stock):
         super().prepare()
 
     def _install(self) -> None:
+        # As tools/up.sh does it, with another series.
+        script = (
+            f'. {TOP}/tools/common.sh && choose_place && new_venv "$1" && '
+            'install "$1/bin/python" "$2" -q glance PyMySQL'
+        )
         python = pathlib.Path(sys.executable).resolve()
         subprocess.run(
-            [python, '-m', 'venv', '--clear', self.prefix], check=True
-        )
-        subprocess.run(
-            [
-                TOP / 'tools' / 'pip-install.sh',
-                '-q',
-                *('glance', 'PyMySQL'),
-            ],
+            ['bash', '-c', script, self.name, self.prefix, self.series],
             check=True,
-            env={
-                **os.environ,
-                'PATH': f'{self.prefix}/bin:{os.environ["PATH"]}',
-                'GLANCE_SERIES': self.series,
-            },
+            env={**os.environ, 'PYTHON': str(python)},
         )
         (self.prefix / 'installed').touch()
 

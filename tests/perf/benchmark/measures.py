@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import psutil
 import toolkit
 
+KILLED = 30  # seconds in which what was killed is gone, however busy all is
+
 
 def family(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
     """The roots and all their descendants that live, each once."""
@@ -57,7 +59,7 @@ def kill(roots: Iterable[psutil.Process], patience: float) -> None:
     for process in _left(everything, patience):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    _left(everything, patience)
+    _left(everything, KILLED)
 
 
 def _left(

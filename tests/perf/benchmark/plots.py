@@ -65,7 +65,10 @@ def _lines(
 ) -> None:
     cases = run.cases(work)
     for number, contender in enumerate(run.contenders()):
-        medians = [run.median(contender, work, case, name) for case in cases]
+        medians = [
+            run.median(contender, runs.Figure(work, case, name))
+            for case in cases
+        ]
         if any(medians):
             values = [
                 float('nan') if median is None else median / unit
@@ -90,7 +93,7 @@ def _bars(run: runs.Run) -> pyplot.Figure:
         cases = run.cases(work)
         for number, case in enumerate(cases):
             medians = [
-                run.median(contender, work, case, name)
+                run.median(contender, runs.Figure(work, case, name))
                 for contender in contenders
             ]
             height = 0.8 / len(cases)

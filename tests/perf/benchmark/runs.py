@@ -1,5 +1,6 @@
 """The record of a run: one JSON file, which a later start goes on with."""
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -12,18 +13,26 @@ from typing import Any
 
 import arithmetic
 
-LIMIT = 'limit'
-"""The contender that is no Glance."""
+STOCK, LIMIT = 'devstack', 'limit'
+"""What the others are compared with: the usual, and what is no Glance."""
 
 
-def place(contender: str, work: str, case: str) -> tuple[str, str]:
-    """The work and the case that a contender's figure is found under.
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Which figure: of a work, in one of its cases, by its name there."""
 
-    The limit of an upload has a work of its own, which knows no chunks.
-    """
-    if contender == LIMIT and work == 'upload':
-        return 'write', case.split()[0]
-    return work, case
+    work: str
+    case: str
+    name: str
+
+    def of(self, contender: str) -> tuple[str, str]:
+        """The work and the case that a contender has it under.
+
+        The limit of an upload has a work of its own, which knows no chunks.
+        """
+        if contender == LIMIT and self.work == 'upload':
+            return 'write', self.case.split()[0]
+        return self.work, self.case
 
 
 class Run:
@@ -94,46 +103,51 @@ class Run:
         """Those that were measured, in the order of the first round."""
         return list(dict.fromkeys(v['contender'] for v in self.visits))
 
-    def _measurements(
-        self, contender: str, work: str
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        for visit in self.visits:
-            if visit['contender'] == contender:
-                for item in visit['measurements']:
-                    if item['work'] == work:
-                        yield visit['round'], item
-
     def cases(self, work: str) -> list[str]:
         """The cases of a work, in their order."""
         found = [
             item['case']
-            for contender in self.contenders()
-            for _, item in self._measurements(contender, work)
+            for visit in self.visits
+            for item in visit['measurements']
+            if item['work'] == work
         ]
         return list(dict.fromkeys(found))
 
-    def figures(
-        self, contender: str, work: str, case: str, name: str
-    ) -> dict[int, float]:
+    def _measurements(
+        self, contender: str, figure: Figure
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for visit in self.visits:
+            if visit['contender'] == contender:
+                for item in visit['measurements']:
+                    if (item['work'], item['case']) == figure.of(contender):
+                        yield visit['round'], item
+
+    def figures(self, contender: str, figure: Figure) -> dict[int, float]:
         """One figure in each round that has it."""
-        work, case = place(contender, work, case)
         return {
-            number: item[name]
-            for number, item in self._measurements(contender, work)
-            if item['case'] == case and item.get(name) is not None
+            number: item[figure.name]
+            for number, item in self._measurements(contender, figure)
+            if item.get(figure.name) is not None
         }
 
-    def median(self, *which: str) -> float | None:
-        """The median of a figure: contender, work, case and its name."""
-        return arithmetic.median(list(self.figures(*which).values()))
+    def median(self, contender: str, figure: Figure) -> float | None:
+        """Its median; None where there is none in any round."""
+        values = list(self.figures(contender, figure).values())
+        return arithmetic.median(values)
 
-    def problem(self, contender: str, work: str, case: str) -> str | None:
+    def ratio(
+        self, contender: str, reference: str, figure: Figure
+    ) -> float | None:
+        """That of one contender to another; see `arithmetic.ratio`."""
+        return arithmetic.ratio(
+            self.figures(contender, figure), self.figures(reference, figure)
+        )
+
+    def problem(self, contender: str, figure: Figure) -> str | None:
         """Why there is no figure in most of the rounds; or None."""
-        work, case = place(contender, work, case)
         found = [
             item.get('problem')
-            for _, item in self._measurements(contender, work)
-            if item['case'] == case
+            for _, item in self._measurements(contender, figure)
         ]
         said = [problem for problem in found if problem]
         return said[-1] if len(said) * 2 > len(found) else None

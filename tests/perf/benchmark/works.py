@@ -316,8 +316,9 @@ def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
         )
     return {
         **dataclasses.asdict(answers),
-        'downloads': down,
-        'uploads': up,
+        'slow_downloads': down.get('begun'),
+        'slow_uploads': up.get('begun'),
+        'ended': {'downloads': down.get('ended'), 'uploads': up.get('ended')},
     }
 
 
