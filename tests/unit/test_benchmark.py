@@ -148,7 +148,7 @@ def test_an_aim_is_told_with_what_was_reached(run):
     requests, late = lines
     assert '1.50' in requests
     assert 'missed' not in requests
-    assert late.endswith('1.00')
+    assert late.endswith('1.000')
 
 
 def test_an_aim_that_was_not_reached_is_told_so(tmp_path):
@@ -156,8 +156,8 @@ def test_an_aim_that_was_not_reached_is_told_so(tmp_path):
     run.add(0, 'uwsgi', 1.0, [{**shown(110), 'p99': 0.2}])
     run.add(0, 'devstack', 1.0, [shown(100)])
     lines = aims_of(run, 'show')
-    assert lines[0].endswith('1.10, missed')
-    assert lines[1].endswith('2.00, missed')
+    assert lines[0].endswith('1.100, missed')
+    assert lines[1].endswith('2.000, missed')
 
 
 def test_the_tables_are_made_of_all_that_was_measured(run):

@@ -176,7 +176,8 @@ def visit(
         visited = works.Visit(
             contender, contender.ground.token(), arguments.seconds
         )
-        visited.restart()
+        if 'start' not in arguments.work:
+            visited.restart()
         return list(works.measure(visited, arguments.work))
     except BaseException:
         print(f'{contender.name} says:\n{contender.said()}', file=sys.stderr)

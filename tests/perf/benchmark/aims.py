@@ -42,7 +42,7 @@ class Aim:
         missed = (self.least is not None and value < self.least) or (
             self.most is not None and value > self.most
         )
-        return f'{value:.2f}, missed' if missed else f'{value:.2f}'
+        return f'{value:.3f}, missed' if missed else f'{value:.3f}'
 
 
 def _to(reference: str, *which: str) -> Reached:

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Iterator
 
+import aims
 import matplotlib
 import runs
 from matplotlib import pyplot
@@ -12,6 +13,7 @@ matplotlib.rcParams['svg.hashsalt'] = 'glance-wsgi'
 matplotlib.rcParams['svg.fonttype'] = 'none'
 
 MIB = 2**20
+BESIDE = {'bbox_to_anchor': (1, 1)}
 
 LINES = (
     ('show', 'per_second', 'Show an image', 'requests per second'),
@@ -80,6 +82,7 @@ def _lines(
                 label=contender,
                 color=f'C{number}',
                 marker='o',
+                linestyle='-' if contender in aims.OURS else '--',
             )
     place.set_xticks(range(len(cases)), cases)
 
@@ -108,7 +111,7 @@ def _bars(run: runs.Run) -> pyplot.Figure:
         place.set_yticks(range(len(contenders)), contenders)
         place.invert_yaxis()
         if len(cases) > 1:
-            place.legend(title='at once')
+            place.legend(title='at once', loc='upper left', **BESIDE)
     figure.tight_layout()
     return figure
 

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import pathlib
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -341,7 +342,16 @@ def measure(visit: Visit, names: list[str]) -> Iterator[dict[str, Any]]:
     for name, (kind, work) in WORKS.items():
         if name in names and kind in visit.contender.kinds:
             for case, run in work(visit):
-                try:
-                    yield {'work': name, 'case': case, **run()}
-                except api.NoFigure as reason:
-                    yield {'work': name, 'case': case, 'problem': str(reason)}
+                yield {'work': name, 'case': case, **_outcome(run)}
+
+
+def _outcome(run: Callable[[], Figures]) -> Figures:
+    try:
+        return run()
+    except api.NoFigure as reason:
+        return {'problem': str(reason)}
+    except (OSError, subprocess.SubprocessError) as error:
+        # An hour of measuring is not lost to one contender that fails;
+        # requests' errors are OSErrors too.
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return {'problem': 'failed'}
