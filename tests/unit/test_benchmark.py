@@ -65,7 +65,7 @@ def test_what_is_no_size_is_refused(text):
         arithmetic.size(text)
 
 
-OPTIONS = {'rounds': 3, 'size': 16 * MIB, 'seconds': 1, 'work': ['show']}
+OPTIONS = {'rounds': 3, 'size': 16 * MIB, 'seconds': 1, 'filesystem': 'ext4'}
 
 
 def shown(per_second, case='16'):

@@ -15,6 +15,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -61,6 +62,7 @@ def main() -> None:
             'rounds': arguments.rounds,
             'size': arguments.size,
             'seconds': arguments.seconds,
+            'filesystem': filesystem(arguments.place),
             'only': arguments.only,
             'work': arguments.work,
         },
@@ -75,6 +77,16 @@ def main() -> None:
         measure(arguments, record, left)
     report.write(record, arguments.run)
     print(f'The report is in {arguments.run}')
+
+
+def filesystem(place: pathlib.Path) -> str:
+    """The kind of file system that everything is written to."""
+    return subprocess.run(
+        ['stat', '--file-system', '--format=%T', place],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 def stop(number: int, frame: object) -> NoReturn:
@@ -124,7 +136,8 @@ def parse() -> argparse.Namespace:
         type=pathlib.Path,
         default=pathlib.Path('/var/tmp'),
         metavar='DIR',
-        help='where databases and stores are made, and removed',
+        help='where databases and stores are made, and removed; a tmpfs, such '
+        'as /dev/shm, keeps the disk out of the figures',
     )
     return parser.parse_args()
 
