@@ -106,7 +106,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         '--seconds',
-        type=float,
+        type=int,
         default=2,
         help='for which each case with requests asks',
     )

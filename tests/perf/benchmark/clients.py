@@ -44,7 +44,7 @@ class Answers:
 
 
 def wrk(
-    url: str, token: str, work: str, clients: int, seconds: float, body: str
+    url: str, token: str, work: str, clients: int, seconds: int, body: str
 ) -> Answers:
     """Ask again and again, each client when it has its answer.
 
@@ -57,7 +57,7 @@ def wrk(
             'wrk',
             '--threads=1',
             f'--connections={clients}',
-            f'--duration={max(round(seconds), 1)}s',
+            f'--duration={seconds}s',
             f'--timeout={ANSWER_TIMEOUT}s',
             f'--script={HERE / "requests.lua"}',
             url,

@@ -29,6 +29,9 @@ SAMPLES = TOP / 'tests' / 'unit' / 'samples'
 SETTINGS = HERE / 'settings'
 CPUS = len(os.sched_getaffinity(0))
 
+LOADED = 64 * 2**20
+"""Bytes that no process is resident with before it has loaded Glance."""
+
 SMALL = 19
 """Images without data beside the large one: a list of 20."""
 
@@ -71,6 +74,15 @@ class Contender(abc.ABC):
     @abc.abstractmethod
     def roots(self) -> list[psutil.Process]:
         """Its processes; their descendants may be left out."""
+
+    def loaded(self) -> bool:
+        """Whether all that will have Glance in them have it.
+
+        One process may answer while others still load, or wait for their
+        first request to do so.
+        """
+        found = measures.resident(self.roots())[: self.processes]
+        return len(found) == self.processes and found[-1] > LOADED
 
     def ready_url(self) -> str:
         """What answers when it serves."""

@@ -47,6 +47,15 @@ def pss(roots: Iterable[psutil.Process]) -> list[int]:
     return sorted(found, reverse=True)
 
 
+def resident(roots: Iterable[psutil.Process]) -> list[int]:
+    """The same with RSS, which counts shared pages in full."""
+    found = []
+    for process in family(roots):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(process.memory_info().rss)
+    return sorted(found, reverse=True)
+
+
 def kill(roots: Iterable[psutil.Process], patience: float) -> None:
     """End a family: ask the roots, and kill what is left after a while.
 

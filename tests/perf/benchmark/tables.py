@@ -34,7 +34,7 @@ def conditions(run: runs.Run) -> str:
         f'{machine["uWSGI"]}, gunicorn {machine["gunicorn"]}. '
         f'{_rounds(options["rounds"])}, an image of '
         f'{options["size"] / MIB:.0f} MiB on {options["filesystem"]}, '
-        f'{options["seconds"]:g} s for each case with requests.'
+        f'{options["seconds"]} s for each case with requests.'
     )
 
 

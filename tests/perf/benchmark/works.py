@@ -28,6 +28,9 @@ SLOW = (
 )
 """Slow downloads and slow uploads at once."""
 
+WARMING = 16
+"""Clients that ask before anything is measured."""
+
 ASKING = 4
 """Clients that ask for an image while others are slow."""
 
@@ -51,7 +54,7 @@ class Visit:
 
     contender: contenders.Contender
     token: str
-    seconds: float
+    seconds: int
 
     @property
     def images(self) -> api.Images:
@@ -68,6 +71,23 @@ class Visit:
         self.contender.stop()
         self.contender.start()
         api.wait(self.contender.ready_url())
+        self.warm()
+
+    def warm(self) -> None:
+        """Ask until all of its processes have loaded Glance, and once more."""
+        if 'api' not in self.contender.kinds:
+            return
+        deadline = time.monotonic() + api.READY
+        loaded = False
+        while not loaded and time.monotonic() < deadline:
+            loaded = self.contender.loaded()
+            self.ask('show', f'/v2/images/{self.contender.image}')
+
+    def ask(self, work: str, path: str) -> None:
+        """A second of requests that nothing is measured by."""
+        with contextlib.suppress(api.NoFigure, subprocess.SubprocessError):
+            url = f'{self.contender.url}{path}'
+            clients.wrk(url, self.token, work, WARMING, 1, BODY)
 
     def tidy(self) -> None:
         """Remove what works have left."""
@@ -85,6 +105,7 @@ def start(visit: Visit) -> Measured:
         return {'seconds': time.perf_counter() - began}
 
     yield 'start', measure
+    visit.warm()
 
 
 def _requests(visit: Visit, work: str, path: str) -> Measured:
@@ -103,10 +124,7 @@ def _requests(visit: Visit, work: str, path: str) -> Measured:
         }
 
     # What is loaded with the first request is no part of it.
-    with contextlib.suppress(api.NoFigure):
-        clients.wrk(
-            f'{visit.contender.url}{path}', visit.token, work, 16, 1, BODY
-        )
+    visit.ask(work, path)
     for number in CLIENTS:
         yield str(number), lambda number=number: measure(number)
 
