@@ -8,6 +8,7 @@
 #   tools/test.sh unit linters
 #   tools/test.sh functional -- -k chunked
 #   tools/test.sh py312-smoke-glance33
+#   tools/test.sh perf -- --rounds 1            the benchmark, on a quiet machine
 #
 # It installs what the tests need: system packages (as root only), tox in a
 # virtualenv of its own. Several environments run at once, one for each CPU, and
@@ -86,6 +87,9 @@ done
 profiles=(test)
 if [[ " ${environments[*]} " == *" "@(systemd|stack|long)" "* ]]; then
     profiles+=(systemd)
+fi
+if [[ " ${environments[*]} " == *" perf "* ]]; then
+    profiles+=(perf)
 fi
 "$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place

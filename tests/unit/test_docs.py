@@ -37,7 +37,10 @@ FOREIGN = {
     },
     'openstack': {'--disk-format', '--file', '--os-cloud'},
     'tempest': {'--regex'},
-    'tests/perf': {'--runs'},
+    'tests/perf': {
+        *('--only', '--place', '--rounds', '--run', '--runs', '--seconds'),
+        *('--size', '--work'),
+    },
     'waitress': {'--listen', '--max-request-body-size', '--threads'},
 }
 

@@ -1,0 +1,270 @@
+"""The arithmetic of the benchmark, and what its figures come from."""
+
+import contextlib
+import http.server
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+
+import psutil
+import pytest
+
+TESTS = pathlib.Path(__file__).parents[1]
+HERE = TESTS / 'perf' / 'benchmark'
+sys.path += [str(HERE), str(TESTS / 'functional')]
+
+import arithmetic  # noqa: E402
+import measures  # noqa: E402
+import runs  # noqa: E402
+import tables  # noqa: E402
+import toolkit  # noqa: E402
+from runs import Figure  # noqa: E402
+
+MIB = 2**20
+
+
+def test_the_median_is_the_middle_one_and_none_of_none():
+    assert arithmetic.median([5, 1, 9]) == 5
+    assert arithmetic.median([4, 2]) == 3
+    assert arithmetic.median([]) is None
+
+
+def test_a_ratio_compares_within_each_round():
+    # The machine is twice as slow from round to round: so are both.
+    ours = {0: 120, 1: 60, 2: 30}
+    theirs = {0: 100, 1: 50, 2: 25}
+    assert arithmetic.ratio(ours, theirs) == pytest.approx(1.2)
+
+
+def test_a_round_that_only_one_has_makes_no_ratio():
+    assert arithmetic.ratio({0: 8, 1: 3}, {0: 2}) == 4
+    assert arithmetic.ratio({0: 8}, {1: 2}) is None
+    assert arithmetic.ratio({0: 8}, {0: 0}) is None
+
+
+def test_each_contender_begins_a_round():
+    names = ['a', 'b', 'c']
+    orders = [arithmetic.rotated(names, number) for number in range(4)]
+    assert [order[0] for order in orders] == ['a', 'b', 'c', 'a']
+    assert all(sorted(order) == names for order in orders)
+
+
+@pytest.mark.parametrize(
+    ('text', 'number'),
+    [('17', 17), ('2KiB', 2048), ('16MiB', 16 * MIB), ('1GiB', 2**30)],
+)
+def test_a_size_may_have_a_unit(text, number):
+    assert arithmetic.size(text) == number
+
+
+@pytest.mark.parametrize('text', ['', 'GiB', '1GB', 'much'])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(ValueError):
+        arithmetic.size(text)
+
+
+OPTIONS = {'rounds': 3, 'size': 16 * MIB, 'seconds': 1, 'filesystem': 'ext4'}
+
+
+def shown(per_second, case='16'):
+    return {'work': 'show', 'case': case, 'per_second': per_second, 'p99': 0.1}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Three rounds of two contenders; the second hangs with 64 clients."""
+    made = runs.Run(tmp_path / 'run.json', OPTIONS)
+    for number, factor in enumerate([1, 2, 4]):
+        made.add(number, 'uwsgi', 1.0, [shown(150 * factor)])
+        hangs = {'work': 'show', 'case': '64', 'problem': 'no answer'}
+        made.add(number, 'devstack', 1.0, [shown(100 * factor), hangs])
+    return made
+
+
+def test_a_run_goes_on_with_what_it_has(run):
+    again = runs.Run(run.path, OPTIONS)
+    assert again.visits == run.visits
+    assert again.has(2, 'uwsgi')
+    assert not again.has(3, 'uwsgi')
+
+
+def test_a_run_does_not_go_on_with_other_options(run):
+    with pytest.raises(SystemExit, match='other options'):
+        runs.Run(run.path, {**OPTIONS, 'size': MIB})
+
+
+def test_a_record_is_never_half_written(run):
+    assert json.loads(run.path.read_text()) == run.facts
+    assert [item.name for item in run.path.parent.iterdir()] == ['run.json']
+
+
+def test_a_cell_has_the_median_and_its_ratio(run):
+    words = (Figure('show', '16', 'per_second'), '{:.0f}/s'.format)
+    assert tables.cell(run, 'uwsgi', *words) == '300/s (1.50)'
+    assert tables.cell(run, 'devstack', *words) == '200/s (1.00)'
+
+
+def test_a_cell_without_a_figure_says_why(run):
+    words = (Figure('show', '64', 'per_second'), '{:.0f}/s'.format)
+    assert tables.cell(run, 'devstack', *words) == 'no answer'
+    assert tables.cell(run, 'uwsgi', *words) == ''
+
+
+def test_a_problem_in_a_minority_of_rounds_leaves_the_median(tmp_path):
+    run = runs.Run(tmp_path / 'run.json', OPTIONS)
+    hangs = {'work': 'show', 'case': '16', 'problem': 'no answer'}
+    run.add(0, 'uwsgi', 1.0, [hangs])
+    run.add(1, 'uwsgi', 1.0, [shown(10)])
+    run.add(2, 'uwsgi', 1.0, [shown(30)])
+    assert run.median('uwsgi', Figure('show', '16', 'per_second')) == 20
+    assert run.problem('uwsgi', Figure('show', '16', 'per_second')) is None
+
+
+def test_the_limit_of_an_upload_is_what_is_written_in_either_framing(tmp_path):
+    run = runs.Run(tmp_path / 'run.json', OPTIONS)
+    run.add(
+        0,
+        'limit',
+        1.0,
+        [{'work': 'write', 'case': '4', 'bytes_per_second': 7.0}],
+    )
+    for case in ('4', '4 chunked'):
+        assert (
+            run.median('limit', Figure('upload', case, 'bytes_per_second'))
+            == 7
+        )
+
+
+def aims_of(run, word):
+    """The lines of the table of aims that have a word in them."""
+    (text,) = tables.aimed(run)
+    return [line for line in text.splitlines() if word in line]
+
+
+def test_an_aim_is_told_with_what_was_reached(run):
+    lines = aims_of(run, 'show')
+    requests, late = lines
+    assert '1.50' in requests
+    assert 'missed' not in requests
+    assert late.endswith('1.000')
+
+
+def test_an_aim_that_was_not_reached_is_told_so(tmp_path):
+    run = runs.Run(tmp_path / 'run.json', OPTIONS)
+    run.add(0, 'uwsgi', 1.0, [{**shown(110), 'p99': 0.2}])
+    run.add(0, 'devstack', 1.0, [shown(100)])
+    lines = aims_of(run, 'show')
+    assert lines[0].endswith('1.100, missed')
+    assert lines[1].endswith('2.000, missed')
+
+
+def test_the_tables_are_made_of_all_that_was_measured(run):
+    text = '\n\n'.join(tables.of(run))
+    assert 'Show an image, requests' in text
+    assert 'Uploads' not in text
+
+
+BURNS = """
+import subprocess, sys, time
+code = 'import time\\nwhile time.process_time() < 0.3: pass'
+subprocess.run([sys.executable, '-c', code])
+print('ended', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_cpu_time_of_a_child_that_has_ended_is_counted():
+    with subprocess.Popen(
+        [sys.executable, '-c', BURNS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        root = psutil.Process(process.pid)
+        process.stdout.readline()
+        assert measures.cpu_seconds([root]) >= 0.3
+        assert measures.family([root]) == [root]
+        process.communicate()
+    assert measures.cpu_seconds([root]) == 0
+
+
+SHELTERS = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, '-c',
+    'import signal, time; signal.signal(15, signal.SIG_IGN);'
+    'print(1, flush=True); time.sleep(600)'])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_family_is_killed_with_a_child_that_ignores_being_asked():
+    with subprocess.Popen(
+        [sys.executable, '-c', SHELTERS], stdout=subprocess.PIPE
+    ) as process:
+        numbers = [process.stdout.readline(), process.stdout.readline()]
+        child = psutil.Process(max(int(line) for line in numbers))
+        measures.kill([psutil.Process(process.pid)], 0.2)
+        assert not toolkit.alive(child)
+
+
+@contextlib.contextmanager
+def server(status: int):
+    """Answers with this status, then sends without an end."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while status == 200:
+                    self.wfile.write(bytes(2**14))
+
+        def log_message(self, *words):
+            """Nothing on stderr."""
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        try:
+            yield f'http://127.0.0.1:{made.server_port}'
+        finally:
+            made.shutdown()
+            thread.join()
+
+
+def slow_clients(url, number):
+    """What they say when they have begun, and when they are told to end."""
+    task = {
+        'url': url,
+        'token': 'none',
+        'ids': ['one'] * number,
+        'kind': 'download',
+        'size': 0,
+        'within': 10,
+    }
+    with subprocess.Popen(
+        [sys.executable, HERE / 'slow.py'],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdin.write(json.dumps(task) + '\n')
+        process.stdin.flush()
+        begun = json.loads(process.stdout.readline())
+        said, _ = process.communicate(timeout=10)
+    return begun, json.loads(said)
+
+
+def test_slow_clients_go_on_until_they_are_told_to_end():
+    with server(200) as url:
+        begun, ended = slow_clients(url, 5)
+    assert begun == {'clients': 5, 'begun': 5, 'ended': {}}
+    assert ended == begun
+
+
+def test_slow_clients_that_are_refused_are_told_of():
+    with server(503) as url:
+        begun, _ = slow_clients(url, 5)
+    assert begun == {'clients': 5, 'begun': 0, 'ended': {'503': 5}}
