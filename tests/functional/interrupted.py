@@ -100,6 +100,24 @@ class Work:
         ) as connection:
             return connection.execute(statement, values).fetchall()
 
+    def execute(self, statement: str, *values: object) -> None:
+        """Change the database behind everybody's back."""
+        with (
+            contextlib.closing(
+                sqlite3.connect(self.data / 'glance.sqlite', timeout=60)
+            ) as connection,
+            connection,
+        ):
+            connection.execute(statement, values)
+
+    def age(self, task_id: str, minutes: int) -> None:
+        """Let a task not have been heard of for so long."""
+        self.execute(
+            "UPDATE tasks SET updated_at = datetime('now', ?) WHERE id = ?",
+            f'-{minutes} minutes',
+            task_id,
+        )
+
     def tasks(self, image) -> list[tuple[str, str, str]]:
         """Each task of an image: id, status, message; the oldest first."""
         return self.query(
@@ -115,6 +133,21 @@ class Work:
             'JOIN tasks t ON t.id = task_id WHERE t.image_id = ?',
             image.id,
         )
+
+    def wait_for_slots(self, cloud, number: int) -> None:
+        """Wait until that many imports can run at once: no slot is in use."""
+        with GatedWeb(bytes(MIB)) as web:
+            made = [images.create(cloud) for _ in range(number)]
+            for image in made:
+                cloud.image.import_image(
+                    image, method='web-download', uri=web.url, stores=['fast']
+                )
+            for image in made:
+                self.runner(image)
+            web.gate.set()
+            for image in made:
+                self.over(image)
+                cloud.image.delete_image(image)
 
     def location_stores(self, image) -> set[str]:
         """The stores that the image has locations in."""
@@ -166,8 +199,13 @@ class Work:
         statuses = {status for _, status, _ in self.tasks(image)}
         assert statuses <= {'success', 'failure'}, self.tasks(image)
 
-    def assert_whole(self, cloud, image, body, stores=('fast', 'cheap')):
-        """Active, with these bytes, in these stores, and nothing is left."""
+    def assert_whole(
+        self, cloud, image, body, stores=('fast', 'cheap'), within=60
+    ):
+        """Active, with these bytes, in these stores, and nothing is left.
+
+        :param within: seconds in which staged files are removed
+        """
         self.over(image)
         images.assert_holds(cloud, image, body)
         record = cloud.image.get(f'/images/{image.id}').json()
@@ -183,6 +221,7 @@ class Work:
                 == sorted(stores)
             ),
             'its stores have a file each, and nobody else has',
+            within,
         )
         files = images.files_of(self.deployment, image)
         for file in files:
@@ -217,6 +256,19 @@ class Work:
             assert time.monotonic() < deadline, f'{file} is not written'
             time.sleep(0.001)
 
+    def is_free(self) -> bool:
+        """Whether others can write: nobody is in the middle of that."""
+        file = self.data / 'glance.sqlite'
+        with contextlib.closing(
+            sqlite3.connect(file, timeout=1, isolation_level=None)
+        ) as connection:
+            try:
+                connection.execute('BEGIN IMMEDIATE')
+            except sqlite3.OperationalError:
+                return False
+            connection.execute('ROLLBACK')
+            return True
+
     @contextlib.contextmanager
     def nobody_writes(self, since):
         """Hold all writers of the database from when that is true.
@@ -238,13 +290,17 @@ class Work:
 
 
 class MariaWork(Work):
-    """The same on MariaDB."""
+    """The same on MariaDB, where each row has its own lock."""
 
     def __init__(self, deployment: toolkit.Deployed, url: str) -> None:
         super().__init__(deployment)
         self._engine = sqlalchemy.create_engine(
             url, poolclass=sqlalchemy.NullPool
         )
+
+    def is_free(self) -> bool:
+        """Whether others can write."""
+        return True
 
     def query(self, statement: str, *values: object) -> list[tuple]:
         """What the database answers."""

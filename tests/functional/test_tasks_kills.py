@@ -5,8 +5,8 @@ Guards against what Glance alone leaves then: a task that is ``processing`` or
 store, and a second attempt that deletes the good copy of the first.
 """
 
+import json
 import os
-import signal
 import subprocess
 import threading
 
@@ -203,35 +203,6 @@ def test_killed_as_often_as_it_may_be_begun(work, cloud, image, web):
 # --- stopped, replaced, ended ---
 
 
-def test_stopped_for_longer_than_the_silence_that_makes_it_dead(
-    work, cloud, image, web
-):
-    """Another process goes on; the one that wakes up does no damage."""
-    download(cloud, image, web)
-    work.writing_to(image, '', 'staging')
-    sleeper = work.runner(image)
-    sleeper.send_signal(signal.SIGSTOP)
-    try:
-        web.gate.set()
-        toolkit.until(
-            lambda: len(work.tasks(image)) == 2, 'another one goes on'
-        )
-        # By the database: daemon processes of mod_wsgi take turns to accept,
-        # and the one that is stopped may have the turn.
-        work.over(image)
-    finally:
-        sleeper.send_signal(signal.SIGCONT)
-    first = work.tasks(image)[0][0]
-    toolkit.until(
-        lambda: any(
-            first in line and 'attempted to' in line
-            for line in work.deployment.log.read_text().splitlines()
-        ),
-        'the one that woke up has found its lock gone',
-    )
-    work.assert_whole(cloud, image, web.body)
-
-
 @pytest.mark.parametrize('verb', ['reload', 'down'])
 def test_what_runs_ends_and_what_waits_runs_after(
     work, cloud, image, web, verb
@@ -268,20 +239,6 @@ def test_what_runs_ends_and_what_waits_runs_after(
             cloud.image.delete_image(one)
         work.assert_whole(cloud, image, open_web.body)
         assert len(work.tasks(image)) == 1
-
-
-def test_killed_because_its_mercy_is_over(work, cloud, image, web):
-    work.deployment.up('--task-mercy=5')
-    download(cloud, image, web)
-    runner = work.runner(image)
-    subprocess.run(
-        ['kill', '-HUP', str(runner.ppid())], check=True, timeout=10
-    )
-    toolkit.until(lambda: not toolkit.alive(runner), 'its mercy is over')
-    web.gate.set()
-    work.assert_whole(cloud, image, web.body)
-    assert len(work.tasks(image)) == 2
-    work.deployment.up('--task-mercy=3600')
 
 
 # --- drained ---
@@ -358,6 +315,67 @@ def test_no_token_is_in_the_database(work, cloud, image, web):
         file.read_bytes() for file in work.data.glob('glance.sqlite*')
     )
     assert cloud.auth_token.encode() not in whole
+
+
+# --- broken locks, and what only a person repairs ---
+
+
+def test_another_import_that_breaks_the_lock_has_the_image(
+    work, cloud, image, body
+):
+    """Glance lets it, after two hours without a word of one that waits."""
+    stage(cloud, image, body)
+    work.stop.touch()
+    import_staged(cloud, image)
+    ((first, _, _),) = work.tasks(image)
+    work.age(first, minutes=121)
+    import_staged(cloud, image)
+    assert [status for _, status, _ in work.tasks(image)] == [
+        'failure',
+        'pending',
+    ]
+    work.stop.unlink()
+    work.assert_whole(cloud, image, body)
+    assert len(work.tasks(image)) == 2
+
+
+def test_the_doctor_repairs_what_a_glance_without_this_engine_has_left(
+    work, cloud, image, web
+):
+    """Its process was killed; nobody else knows of the task."""
+    for table in ('glance_wsgi_jobs', 'glance_wsgi_alembic_version'):
+        work.execute(f'DROP TABLE {table}')
+    work.deployment('reload')
+    download(cloud, image, web)
+    work.writing_to(image, '', 'staging')
+    for worker in work.deployment.processes('glance-api worker'):
+        interrupted.end(worker)
+    web.gate.set()
+    work.deployment.up()
+    ((task, status, _),) = work.tasks(image)
+    assert status == 'processing'
+
+    def doctor(*words) -> tuple[int, list[dict]]:
+        place = f'--state-dir={work.deployment.state_dir}'
+        result = toolkit.glance_wsgi(
+            'tasks', 'doctor', place, '-f', 'json', *words, check=False
+        )
+        return result.returncode, json.loads(result.stdout)
+
+    def found() -> list[str]:
+        code, findings = doctor()
+        assert code == (Exit.TASKS_ORPHANED if findings else Exit.OK)
+        return [finding['repair'] for finding in findings]
+
+    work.age(task, minutes=2)
+    (early,) = found()
+    assert early.startswith('None yet')
+    work.age(task, minutes=61)
+    assert found() == ['It is given to the engines.']
+    code, (repaired,) = doctor('--fix')
+    assert (code, repaired['id']) == (Exit.OK, task)
+    work.assert_whole(cloud, image, web.body)
+    assert found() == []
 
 
 # --- another server ---

@@ -76,6 +76,8 @@ class Recovery:
         if problem is None and job.attempts:
             problem = image.make_ready(job)
             self._jobs.change_input(task.id, task.input)
+        elif problem is None:
+            image.clear_stores()
         if problem is None:
             return True
         self.give_up(job, task, problem)
@@ -198,6 +200,14 @@ class Interrupted:
         else:
             self._start_again(job)
         return None
+
+    def clear_stores(self) -> None:
+        """Remove what an import has left whose lock this one has broken.
+
+        A store takes no data where there is some.
+        """
+        if self.task.type == 'api_image_import' and self.holds_lock():
+            self._remove_partial()
 
     def put_back(self, job: Job) -> None:
         """As it was before the import; the import's stores have failed."""

@@ -1,0 +1,197 @@
+"""Imports whose process is stopped, told to end, or ended, in every phase.
+
+Guards against a process that wakes up after another one has gone on with its
+import, and does damage; and against servers that end what still runs.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import time
+
+import images
+import interrupted
+import phases
+import pytest
+import toolkit
+
+pytestmark = pytest.mark.tasks
+
+in_each_phase = pytest.mark.parametrize('phase', phases.PHASES)
+
+
+@pytest.fixture(scope='module')
+def body():
+    return images.random_bytes(interrupted.SIZE)
+
+
+@pytest.fixture
+def held(cloud, work, phase, tmp_path, body):
+    """An import that is stopped in a phase."""
+    with phases.held(work, cloud, phase, tmp_path, body) as held:
+        yield held
+
+
+@pytest.fixture
+def cloud(work):
+    with work.deployment.connect() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def deployed(place, *options, heartbeat=1, database=None):
+    """Two processes that have one slot each.
+
+    :param database: the URL of another one than SQLite
+    """
+    deployment = toolkit.Deployed(place)
+    deployment.write_own_settings(
+        interrupted.SETTINGS.replace(
+            'task_heartbeat = 1', f'task_heartbeat = {heartbeat}'
+        )
+    )
+    deployment.up('--workers=2', *options)
+    try:
+        if database is None:
+            yield interrupted.Work(deployment)
+        else:
+            yield interrupted.MariaWork(deployment, database)
+    finally:
+        deployment.purge()
+
+
+class TestSilence:
+    """Six seconds without a word, and a process is taken for dead."""
+
+    @pytest.fixture(scope='class')
+    def work(self, workspace):
+        with deployed(workspace / 'silence') as work:
+            yield work
+
+    @in_each_phase
+    def test_who_wakes_up_when_another_has_gone_on_does_no_damage(
+        self, work, cloud, held
+    ):
+        (first, _, _), *_ = work.tasks(held.image)
+        held.release()
+        # By the database: daemon processes of mod_wsgi take turns to accept,
+        # and the one that is stopped may have the turn.
+        work.over(held.image)
+        held.runner.send_signal(signal.SIGCONT)
+        work.wait_for_slots(cloud, 2)
+        assert toolkit.alive(held.runner)
+        work.assert_whole(cloud, held.image, held.body)
+        assert work.tasks(held.image)[0][0] == first
+
+
+class TestPatience:
+    """Nobody is taken for dead as long as a reload needs to begin."""
+
+    @pytest.fixture(scope='class')
+    def work(self, workspace):
+        with deployed(workspace / 'patience', heartbeat=8) as work:
+            yield work
+
+    @in_each_phase
+    def test_a_reload_waits_for_what_runs(self, work, cloud, held):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            reload = pool.submit(work.deployment, 'reload')
+            toolkit.until(
+                lambda: phases.is_signalled(held.runner), 'it is told to end'
+            )
+            held.go_on()
+            reload.result()
+        assert not toolkit.alive(held.runner)
+        work.assert_whole(cloud, held.image, held.body)
+        assert len(work.tasks(held.image)) == 1
+
+    def test_another_copy_that_breaks_the_lock_leaves_the_good_copy(
+        self, work, cloud, body
+    ):
+        """Glance lets it, after an hour without a word of the first one."""
+        image = images.create(cloud)
+        images.upload(cloud, image, body)
+        good = work.data / 'fast' / image.id
+        before = good.stat()
+        copy(cloud, image)
+        runner = work.runner(image)
+        work.writing_to(image, '', 'cheap')
+        runner.send_signal(signal.SIGSTOP)
+        try:
+            ((first, status, _),) = work.tasks(image)
+            assert status == 'processing'
+            work.age(first, minutes=61)
+            copy(cloud, image)
+            work.runner(image)
+        finally:
+            runner.send_signal(signal.SIGCONT)
+        work.wait_for_slots(cloud, 2)
+        (_, status, message), _ = work.tasks(image)
+        assert (status, bool(message)) == ('failure', True)
+        assert good.stat().st_ino == before.st_ino
+        # A file that is still staged waits for its node to look.
+        work.assert_whole(cloud, image, body, within=200)
+        cloud.image.delete_image(image)
+
+
+def copy(cloud, image) -> None:
+    """Have a copy made in the second store, or fail."""
+    response = cloud.image.post(
+        f'/images/{image.id}/import',
+        json={'method': {'name': 'copy-image'}, 'stores': ['cheap']},
+    )
+    assert response.status_code == 202, response.text
+
+
+class TestMercy:
+    """Five seconds, and a worker that was told to end is killed."""
+
+    @pytest.fixture(scope='class')
+    def work(self, workspace):
+        with deployed(workspace / 'mercy', '--task-mercy=5') as work:
+            yield work
+
+    @in_each_phase
+    def test_killed_because_its_mercy_is_over(self, work, cloud, held):
+        os.kill(held.runner.ppid(), signal.SIGHUP)
+        toolkit.until(
+            lambda: not toolkit.alive(held.runner), 'its mercy is over'
+        )
+        held.release()
+        work.assert_whole(cloud, held.image, held.body)
+
+
+class TestDatabase:
+    """It is killed, and started again some seconds later."""
+
+    @pytest.fixture(scope='class')
+    def work(self, workspace, mariadb):
+        file = workspace / 'database.conf'
+        with mariadb.database() as (_, url):
+            quoted = url.replace('$', '$$')
+            file.write_text(f'[deployment]\ndatabase = {quoted}\n')
+            with deployed(
+                workspace / 'database',
+                f'--config-file={file}',
+                database=url,
+            ) as work:
+                yield work
+
+    @in_each_phase
+    def test_an_import_that_meets_no_database_ends_all_the_same(
+        self, work, cloud, held, mariadb
+    ):
+        with mariadb.away():
+            held.go_on()
+            # As long as that: what runs meets a database that is away.
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                with contextlib.suppress(Exception):
+                    cloud.image.get_image(held.image.id)
+                time.sleep(0.2)
+        work.over(held.image)
+        if work.tasks(held.image)[-1][1] == 'success':
+            work.assert_whole(cloud, held.image, held.body)
+        else:
+            work.assert_usable(cloud, held.image)
