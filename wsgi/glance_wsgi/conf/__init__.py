@@ -7,12 +7,13 @@ file and the reference in the documentation all come from these modules.
 from oslo_config import cfg
 
 from glance_wsgi.conf import deployment
+from glance_wsgi.conf import downloads
 from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
 from glance_wsgi.conf import task_engine
 from glance_wsgi.conf import tls
 
-GROUPS = (deployment, server, task_engine, tls, gate)
+GROUPS = (deployment, server, downloads, task_engine, tls, gate)
 
 
 def new() -> cfg.ConfigOpts:
