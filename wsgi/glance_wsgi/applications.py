@@ -232,15 +232,17 @@ def _glance(
         },
         owner=state.Owner.myself(),
     )
-    cache = [node.cache] if node.cache else []
+    sent = downloads.configured(
+        deployment.state.own_settings, deployment.file_stores
+    )
+    cache = [node.cache] if sent and node.cache else []
     return _glance_application(
         deployment,
         node,
         processes,
         conf.path.parent,
         (conf, paste),
-        # Where own settings say something else, Glance sends.
-        [*deployment.file_stores.values(), *cache],
+        [*sent, *cache],
     )
 
 

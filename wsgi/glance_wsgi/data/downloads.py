@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from oslo_config import cfg
@@ -90,23 +90,32 @@ def directories(conf: cfg.ConfigOpts) -> Iterator[str]:
         yield os.path.normpath(conf.image_cache_dir)
 
 
-def configured(file: pathlib.Path) -> list[pathlib.Path]:
+def configured(
+    file: pathlib.Path, stores: Mapping[str, pathlib.Path] | None = None
+) -> list[pathlib.Path]:
     """`directories` of a Glance that is not loaded.
 
-    :param file: its ``glance-api.conf``
+    :param file: its ``glance-api.conf``; need not be there
+    :param stores: file stores with their directories, where the file does
+        not say anything else
     :returns: none where it hands nothing off, or can't be read
     """
+    stores = stores or {}
     conf = cfg.ConfigOpts()
     conf.register_opts([cfg.StrOpt('image_cache_dir'), *_BACKENDS])
     options.register_opts(conf)
     conf.register_opt(
         cfg.ListOpt('stores', default=['file', 'http']), 'glance_store'
     )
+    conf.set_default('enabled_backends', dict.fromkeys(stores, 'file'))
+    files = [str(file)] if file.exists() else []
     try:
-        conf(args=[], default_config_files=[str(file)], use_env=False)
-        stores = halves.file_stores(conf.enabled_backends)
-        for group in (*stores, 'glance_store'):
+        conf(args=[], default_config_files=files, use_env=False)
+        named = halves.file_stores(conf.enabled_backends)
+        for group in (*named, 'glance_store'):
             conf.register_opts(_STORE, group)
+        for group in stores.keys() & set(named):
+            _take_default(conf, group, stores[group])
         if not conf.downloads.hand_off_downloads:
             return []
         return [pathlib.Path(each) for each in directories(conf)]
@@ -114,6 +123,15 @@ def configured(file: pathlib.Path) -> list[pathlib.Path]:
         # Whoever starts Glance with it will hear more.
         LOG.info('%s: %s', file, error)
         return []
+
+
+def _take_default(
+    conf: cfg.ConfigOpts, group: str, directory: pathlib.Path
+) -> None:
+    # Both may not be set.
+    several = conf[group].filesystem_store_datadirs
+    default = None if several else str(directory)
+    conf.set_default('filesystem_store_datadir', default, group)
 
 
 _BACKENDS = [cfg.DictOpt('enabled_backends', default={})]
