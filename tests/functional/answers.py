@@ -63,10 +63,10 @@ def ask(cloud, path: str, headers=(), method='GET') -> Answer:
             },
         )
         answer = _read(connection.getresponse(), method)
-    except http.client.RemoteDisconnected:  # uWSGI, where Glance fails
+    except http.client.RemoteDisconnected:  # uWSGI, where Glance fails; 502
         return FAILED
     else:
-        return FAILED if answer.status == 500 else answer
+        return FAILED if answer.status in (500, 502) else answer
     finally:
         connection.close()
 

@@ -157,8 +157,7 @@ class UWSGI(types.SimpleNamespace):
 
     def __init__(self, **options):
         opt = {
-            name.replace('_', '-').encode(): value
-            for name, value in options.items()
+            name.replace('_', '-'): value for name, value in options.items()
         }
         super().__init__(opt=opt, atexit=lambda: self.ended.append('glance'))
         self.ended = []

@@ -51,7 +51,8 @@ def _in_mod_wsgi() -> bool:
 
 
 def _option(name: str) -> Any:
-    return uwsgi.opt.get(name.encode())
+    # Names are text, values are bytes.
+    return uwsgi.opt.get(name)
 
 
 LARGEST = 2**31 - 1
