@@ -7,10 +7,24 @@ import shutil
 import threading
 
 import databases
+import hypothesis
 import images
 import pytest
 import taskdb
 import toolkit
+
+# Each case is some requests to a real server.
+hypothesis.settings.register_profile(
+    'functional',
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+# For the environments "fuzz", which take their time.
+hypothesis.settings.register_profile(
+    'fuzz', hypothesis.settings.get_profile('functional'), max_examples=10_000
+)
+hypothesis.settings.load_profile('functional')
 
 
 def pytest_configure(config):

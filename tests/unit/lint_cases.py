@@ -144,6 +144,7 @@ class Machine(Context):
             'fleeting': False,
             'identity': Identity('glance', OTHER, frozenset({OTHER})),
             'obstacle': None,
+            'group': OTHER,
             'addresses': {'127.0.0.1': False, '192.0.2.10': False},
             'resolve': {'192.0.2.10'},
             'max_connections': 500,
@@ -186,6 +187,9 @@ class Machine(Context):
 
     def identity(self, name):
         return self._fact('identity')
+
+    def group(self, name):
+        return self._fact('group')
 
     def obstacle(self, path, who, wanted):
         return self._fact('obstacle')
@@ -417,6 +421,23 @@ CASES = [
     uwsgi('python-readable', obstacle='/root'),
     wsgi('python-readable', obstacle='/root'),
     glance('staging-writable', obstacle='/var/lib/glance'),
+    # --- who sends image data ---
+    uwsgi(
+        'image-data-by-glance',
+        ('http-socket = {tmp}/glance.sock', 'http-socket = :9292'),
+    ),
+    proxy(
+        'image-data-by-glance',
+        ('    SSLEngine on', '    RequestHeader unset Handoff early'),
+    ),
+    proxy(
+        'image-data-rights',
+        (
+            '    SSLEngine on',
+            '    RequestHeader set Handoff "www-data /srv/images"',
+        ),
+        obstacle='/srv',
+    ),
     # --- the machine ---
     uwsgi('listen-queue', somaxconn=1023),
     uwsgi('uwsgi-version', distribution=('uWSGI', '2.0.29')),
@@ -445,6 +466,29 @@ SWAPPED = ('uwsgi.ini', 'glance-api.service')
 
 # What is just right, or right for another reason; the rule must be silent.
 FITS = [
+    uwsgi(
+        'image-data-by-glance',
+        (
+            'http-socket = {tmp}/glance.sock',
+            'http-socket = :9292\noffload-threads = 1',
+        ),
+    ),
+    proxy(
+        'image-data-by-glance',
+        (
+            '    SSLEngine on',
+            '    RequestHeader unset Handoff early\n'
+            '    RequestHeader set Handoff "same-user /srv/images"',
+        ),
+    ),
+    proxy(
+        'image-data-rights',
+        (
+            '    SSLEngine on',
+            '    RequestHeader set Handoff "same-user /srv/images"',
+        ),
+        obstacle='/srv',
+    ),
     uwsgi('chunked-input-limit', ('= 67108866', '= 1048579')),
     uwsgi('socket-timeout', ('socket-timeout = 60', 'socket-timeout = 30')),
     uwsgi('chunked-input-timeout', ('chunked-input-timeout = 60\n', '')),

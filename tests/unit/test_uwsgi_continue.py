@@ -183,7 +183,7 @@ def test_an_encrypted_connection_is_never_written_to(client, headers):
         uwsgi_continue.uwsgi.chunked_read()
         return [environ['wsgi.input'].read()]
 
-    uwsgi_continue.uwsgi.opt = {b'https-socket': b'127.0.0.1:9292,a,b'}
+    uwsgi_continue.uwsgi.opt = {'https-socket': b'127.0.0.1:9292,a,b'}
     assert call(application, **headers) == [b'one\ntwo\n']
     assert heard(client) == b''
 

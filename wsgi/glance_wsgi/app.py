@@ -6,14 +6,17 @@ Glance composes its middleware by Paste.Deploy; what is added here is what
 depends on the web server or the database, and has to be around all of that.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from glance_wsgi import lifecycle
 from glance_wsgi import upstream
+from glance_wsgi.data import downloads
 from glance_wsgi.data import filestore
 from glance_wsgi.data import uploads
 from glance_wsgi.db import sqlite
+from glance_wsgi.servers import sending
 from glance_wsgi.servers import uwsgi_continue
 from glance_wsgi.tasks import service
 
@@ -34,6 +37,7 @@ def build() -> Application:
         filestore.overlap,
         sqlite.take_turns,
         uploads.outlive_kills,
+        functools.partial(downloads.hand_off, sender=sending.sender()),
         service.run_durably,
         uwsgi_continue.answer,
         lifecycle.watch,

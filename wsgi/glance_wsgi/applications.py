@@ -16,6 +16,7 @@ from glance_wsgi import programs
 from glance_wsgi import source
 from glance_wsgi import state
 from glance_wsgi import upstream
+from glance_wsgi.data import downloads
 from glance_wsgi.deployment import FEW_PROCESSES
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.render import File
@@ -51,6 +52,7 @@ class Application:
     :param environment: variables that the application finds its
         configuration by; nothing secret
     :param files: the files that it reads, its script among them
+    :param data: directories with image data that the web server may send
     """
 
     name: str
@@ -65,6 +67,7 @@ class Application:
     threads: int
     environment: Mapping[str, str]
     files: tuple[File, ...]
+    data: tuple[pathlib.Path, ...] = ()
 
 
 def of(deployment: Deployment) -> tuple[Application, ...]:
@@ -142,7 +145,13 @@ def _hosted_glance(
     directory: pathlib.Path,
 ) -> Application:
     return _glance_application(
-        deployment, node, processes, directory, (), _contents(directory)
+        deployment,
+        node,
+        processes,
+        directory,
+        (),
+        downloads.configured(directory / 'glance-api.conf'),
+        _contents(directory),
     )
 
 
@@ -221,8 +230,17 @@ def _glance(
         },
         owner=state.Owner.myself(),
     )
+    sent = downloads.configured(
+        deployment.state.own_settings, deployment.file_stores
+    )
+    cache = [node.cache] if sent and node.cache else []
     return _glance_application(
-        deployment, node, processes, conf.path.parent, (conf, paste)
+        deployment,
+        node,
+        processes,
+        conf.path.parent,
+        (conf, paste),
+        [*sent, *cache],
     )
 
 
@@ -232,11 +250,14 @@ def _glance_application(
     processes: int,
     directory: pathlib.Path,
     files: tuple[File, ...],
+    data: list[pathlib.Path],
     configured: str = '',
 ) -> Application:
+    hand_off = deployment.conf.downloads.hand_off_downloads
     return _application(
         deployment,
         name=node.name,
+        data=tuple(data) if hand_off else (),
         module='glance_wsgi.api',
         environment={
             'OS_GLANCE_CONFIG_DIR': str(directory),
@@ -293,6 +314,7 @@ def _glance_variables(
         'database': deployment.database,
         'database_pool': deployment.size.pool,
         'paste_file': node.paste,
+        'hand_off': deployment.conf.downloads.hand_off_downloads,
         'task_heartbeat': deployment.conf.task_engine.task_heartbeat,
         'task_attempts': deployment.conf.task_engine.task_attempts,
         'upload_pipeline': deployment.conf.transfers.upload_pipeline,

@@ -7,13 +7,22 @@ file and the reference in the documentation all come from these modules.
 from oslo_config import cfg
 
 from glance_wsgi.conf import deployment
+from glance_wsgi.conf import downloads
 from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
 from glance_wsgi.conf import task_engine
 from glance_wsgi.conf import tls
 from glance_wsgi.conf import transfers
 
-GROUPS = (deployment, server, task_engine, transfers, tls, gate)
+GROUPS = (
+    deployment,
+    server,
+    downloads,
+    transfers,
+    task_engine,
+    tls,
+    gate,
+)
 
 
 def new() -> cfg.ConfigOpts:

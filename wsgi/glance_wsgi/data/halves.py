@@ -108,15 +108,33 @@ def _remove(image_id: str) -> None:
 
 def directories(conf: cfg.ConfigOpts) -> Iterator[pathlib.Path]:
     """Where uploads are written: file stores, and the staging area."""
+    yield from store_directories(conf)
+    if conf.enabled_backends:
+        yield from data_directories(conf[STAGING])
+    else:
+        yield pathlib.Path(conf.node_staging_uri.removeprefix('file://'))
+
+
+def store_directories(conf: cfg.ConfigOpts) -> Iterator[pathlib.Path]:
+    """Where file stores keep the data of images."""
     if not conf.enabled_backends:
         if 'file' in conf.glance_store.stores:
             yield from data_directories(conf.glance_store)
-        yield pathlib.Path(conf.node_staging_uri.removeprefix('file://'))
         return
-    yield from data_directories(conf[STAGING])
-    for name, kind in conf.enabled_backends.items():
-        if kind == 'file' and not name.startswith('os_glance_'):
-            yield from data_directories(conf[name])
+    for name in file_stores(conf.enabled_backends):
+        yield from data_directories(conf[name])
+
+
+def file_stores(backends: Mapping[str, str]) -> list[str]:
+    """The names of the file stores.
+
+    :param backends: ``enabled_backends``
+    """
+    return [
+        name
+        for name, kind in backends.items()
+        if kind == 'file' and not name.startswith('os_glance_')
+    ]
 
 
 def data_directories(

@@ -14,6 +14,7 @@ from glance_wsgi import servers
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.lint import apache
 from glance_wsgi.lint import glance
+from glance_wsgi.lint import handoff
 from glance_wsgi.lint import host
 from glance_wsgi.lint import ladder
 from glance_wsgi.lint import mod_wsgi
@@ -34,6 +35,7 @@ RULES = (
     *systemd.RULES,
     *ladder.RULES,
     *rights.RULES,
+    *handoff.RULES,
     *host.RULES,
 )
 

@@ -5,6 +5,7 @@ that a checked file names is ever run: that file may be anybody's.
 """
 
 import dataclasses
+import grp
 import ipaddress
 import os
 import pathlib
@@ -93,6 +94,13 @@ class Context:
             return None
         gids = os.getgrouplist(entry.pw_name, entry.pw_gid)
         return Identity(entry.pw_name, entry.pw_uid, frozenset(gids))
+
+    def group(self, name: str) -> int | None:
+        """The number of a group; None if there is none of that name."""
+        try:
+            return grp.getgrnam(name).gr_gid
+        except KeyError:
+            return None
 
     def obstacle(
         self, path: pathlib.Path, who: Identity, wanted: int

@@ -27,7 +27,9 @@ from glance_wsgi import servers
 from glance_wsgi import size
 from glance_wsgi import state
 from glance_wsgi.applications import Application
+from glance_wsgi.data import tickets
 from glance_wsgi.render import File
+from glance_wsgi.servers import sending
 
 MODULES = (
     'mpm_event',
@@ -41,6 +43,11 @@ MODULES = (
     'reqtimeout',
 )
 TLS_MODULES = ('socache_shmcb', 'ssl')
+
+XSENDFILE = 'xsendfile'
+"""The module by which Apache sends the files that Glance names."""
+
+_PLAIN = re.compile(r'[\w./+:@~=-]+', re.ASCII)
 
 _START_TIMEOUT = 20.0  # seconds until the pid file is there
 _ORPHAN_TIMEOUT = 5.0  # seconds in which children without a parent may end
@@ -135,7 +142,7 @@ class Apache(servers.Part):
                 'run': self.places.run,
                 'pidfile': self._pidfile,
                 'server_name': self._server_name,
-                'modules': (*MODULES, *self.modules, *tls),
+                'modules': (*self.all_modules, *tls),
                 'modules_directory': self.installed.modules,
                 'threads_per_child': size.THREADS_PER_CHILD,
                 'children': size.apache_children(capacity),
@@ -145,6 +152,35 @@ class Apache(servers.Part):
             },
             owner=state.Owner.myself(),
         )
+
+    @property
+    def all_modules(self) -> tuple[str, ...]:
+        """The modules that it needs, besides those for TLS."""
+        sends = (XSENDFILE,) if self.sends else ()
+        return (*MODULES, *self.modules, *sends)
+
+    @property
+    def sends(self) -> bool:
+        """Whether it is to send image data by itself, and can."""
+        module = self.installed.modules / f'mod_{XSENDFILE}.so'
+        wanted = self.deployment.conf.downloads.hand_off_downloads
+        return wanted and module.exists()
+
+    def hand_off(self, application: Application) -> dict[str, Any] | None:
+        """Which files Apache sends for an application; None for none."""
+        # They are told to the application, separated by blanks.
+        named = [
+            str(path)
+            for path in application.data
+            if _PLAIN.fullmatch(str(path))
+        ]
+        if not named or not self.sends:
+            return None
+        who = self.places.socket_group or sending.SAME_USER
+        return {
+            'words': ' '.join([who, *named]),
+            'directories': [f'{path}/{tickets.DIRECTORY}' for path in named],
+        }
 
     @property
     def _server_name(self) -> str:

@@ -57,6 +57,7 @@ class Proxy(apache.Apache):
             'name': application.name,
             'path': application.path,
             'socket': emperor.socket(self.places, application),
+            'hand_off': self.hand_off(application),
         }
 
 

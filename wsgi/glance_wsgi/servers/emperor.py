@@ -166,6 +166,7 @@ class Emperor(servers.Part):
             tls=None if behind else self.deployment.tls,
             processes=application.processes,
             threads=application.threads,
+            offload=self._offloads(application),
             fifo=self._fifo(application.name),
             # Behind Apache the client is Apache, which waits for slow clients
             # itself and may be slow because of them.
@@ -176,6 +177,12 @@ class Emperor(servers.Part):
             mercy=options.task_mercy,
             access_log='none' if behind else options.access_log,
         )
+
+    def _offloads(self, application: Application) -> bool:
+        """Whether it may send image data by itself."""
+        # Its offload threads can't encrypt; Apache in front does without.
+        alone = not self.behind and self.deployment.tls is None
+        return alone and bool(application.data)
 
     def test(self, applications: servers.Applications) -> None:
         # A start of each application's server, on sockets and with files that

@@ -108,6 +108,7 @@ class Daemons(apache.Apache):
             'script': application.script,
             'directory': application.script.parent,
             'file': application.script.name,
+            'hand_off': self.hand_off(application),
         }
 
     def workers(self, application: Application) -> list[psutil.Process]:

@@ -225,7 +225,7 @@ class SystemApache(apache.Apache):
 
     def enabling(self) -> list[servers.Enabling]:
         system = self.system
-        wanted = (*apache.MODULES, *self.modules)
+        wanted = self.all_modules
         if self.deployment.encrypted:
             wanted += apache.TLS_MODULES
         missing = [

@@ -58,7 +58,7 @@ def _expects(environ: Environ) -> bool:
     # Not by wsgi.url_scheme, which a client chooses: uWSGI believes its
     # X-Forwarded-Proto.
     expected = environ.get('HTTP_EXPECT', '').lower() == '100-continue'
-    return expected and b'https-socket' not in uwsgi.opt
+    return expected and 'https-socket' not in uwsgi.opt
 
 
 class _Input:

@@ -1,0 +1,81 @@
+"""Another server, of any kind, on the configuration of a deployment."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import time
+from collections.abc import Iterator
+
+import openstack
+import pytest
+import requests
+import toolkit
+
+from glance_wsgi import programs
+
+GUNICORN = (
+    'gunicorn',
+    '--worker-class=gthread',
+    '--threads=4',
+    '--graceful-timeout=3',
+    '--bind=127.0.0.1:{port}',
+)
+WAITRESS = ('waitress-serve', '--listen=127.0.0.1:{port}')
+
+
+@contextlib.contextmanager
+def served(
+    deployed: toolkit.Deployed, command: tuple[str, ...], log: pathlib.Path
+) -> Iterator[openstack.connection.Connection]:
+    """openstacksdk on a deployment, by way of another server.
+
+    :param command: the server, with a place for its port
+    """
+    port = toolkit.free_port()
+    name, *words = command
+    if not (toolkit.BIN / name).exists():
+        pytest.skip(f'no {name}: pip install -r test-requirements.txt')
+    with (
+        log.open('w') as output,
+        subprocess.Popen(
+            [
+                toolkit.BIN / name,
+                *(word.format(port=port) for word in words),
+                'glance_wsgi.api:application',
+            ],
+            env=programs.environment(
+                deployed.state_dir / 'run',
+                {'OS_GLANCE_CONFIG_DIR': f'{deployed.state_dir}/etc/glance'},
+            ),
+            stdout=output,
+            stderr=output,
+            cwd='/',
+            **toolkit.as_user(None if os.geteuid() else programs.SERVICE_USER),
+        ) as process,
+    ):
+        try:
+            _wait_until_healthy(f'http://127.0.0.1:{port}', process, log)
+            with openstack.connect(
+                load_envvars=False,
+                image_endpoint_override=f'http://127.0.0.1:{port}/v2',
+                **deployed.clouds,
+            ) as cloud:
+                yield cloud
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_until_healthy(
+    url: str, process: subprocess.Popen, log: pathlib.Path
+) -> None:
+    """Ask the server until it serves; show its log if it does not."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        # A server that still loads the application may accept, and be late.
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+            if requests.get(f'{url}/healthcheck', timeout=5).ok:
+                return
+        time.sleep(0.1)
+    pytest.fail(log.read_text())

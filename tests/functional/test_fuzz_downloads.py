@@ -1,0 +1,233 @@
+"""Random requests, in random states of an image, and while these change.
+
+What Glance itself answers is the measure (see test_downloads), and no client
+may ever get a byte that its image has never had. A few cases each time;
+``tools/test.sh fuzz-uwsgi`` tries 10,000, ``fuzz-apache`` and
+``fuzz-modwsgi`` too.
+"""
+
+import contextlib
+import http.client
+import itertools
+import os
+import random
+import threading
+import time
+import urllib.parse
+
+import answers
+import beside
+import hypothesis
+import images
+import pytest
+import requests
+from hypothesis import strategies as st
+from images import MIB
+
+pytestmark = pytest.mark.each_server
+
+SIZES = (0, 1, 10, 65536, 300_000)
+
+
+@pytest.fixture(scope='module')
+def own(deployed, tmp_path_factory):
+    """openstacksdk on the same Glance, which sends everything itself."""
+    log = tmp_path_factory.mktemp('own') / 'log'
+    with beside.served(deployed, beside.GUNICORN, log) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope='module')
+def some(deployed, cloud):
+    """An image in each state, by its name."""
+    made = {f'{size} bytes': images.create(cloud) for size in SIZES}
+    for size, image in zip(SIZES, made.values(), strict=True):
+        images.upload(cloud, image, images.random_bytes(size))
+    for state in ('deactivated', 'truncated', 'gone', 'hidden'):
+        made[state] = image = images.create(cloud)
+        images.upload(cloud, image, images.random_bytes(5000))
+    (truncated,) = images.files_of(deployed, made['truncated'])
+    os.truncate(truncated, 999)
+    (gone,) = images.files_of(deployed, made['gone'])
+    gone.unlink()
+    cloud.image.deactivate_image(made['deactivated'])
+    cloud.image.update_image(made['hidden'], is_hidden=True)
+    made['queued'] = images.create(cloud)
+    yield made
+    for image in made.values():
+        cloud.image.delete_image(image)
+
+
+NUMBERS = st.one_of(
+    st.integers(0, 12),
+    st.sampled_from([size + n for size in SIZES for n in (-1, 0, 1)]),
+    st.integers(0, 2**70),
+).map(lambda number: str(max(number, 0)))
+WORDS = st.sampled_from(['', ' ', '-', '+1', '-5', '0x5', '007', 'a', '*'])
+PART = NUMBERS | WORDS
+RANGES = st.builds(
+    '{}{}{}-{}{}'.format,
+    st.sampled_from(['bytes', 'bytes', 'bytes', 'Bytes', 'pages', '']),
+    st.sampled_from(['=', '=', '=', ' = ', ' ']),
+    PART,
+    PART,
+    st.sampled_from(['', '', '', ',1-2', ' ', '/*', '-']),
+)
+CONTENT_RANGES = st.builds(
+    'bytes {}-{}/{}'.format, PART, PART, NUMBERS | st.just('*')
+)
+PRINTABLE = st.text(
+    st.characters(min_codepoint=33, max_codepoint=126), max_size=12
+)
+REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        'Range': RANGES | PRINTABLE,
+        'Content-Range': CONTENT_RANGES | PRINTABLE,
+        'If-Range': PRINTABLE,
+        'If-None-Match': PRINTABLE,
+    },
+)
+STATES = st.sampled_from(
+    [
+        *(f'{size} bytes' for size in SIZES),
+        *('deactivated', 'truncated', 'gone', 'hidden', 'queued'),
+    ]
+)
+
+
+@hypothesis.given(state=STATES, headers=REQUESTS)
+def test_any_request_is_answered_as_glance_does(
+    cloud, own, some, state, headers
+):
+    expected = answers.download(own, some[state], headers)
+    assert answers.download(cloud, some[state], headers) == expected
+
+
+LENGTH = MIB
+CHANGES = st.lists(
+    st.sampled_from(
+        ['deactivate', 'reactivate', 'replace', 'truncate', 'delete', 'wait']
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+class Changing:
+    """An image whose state and data change while clients download it."""
+
+    def __init__(self, deployed, cloud) -> None:
+        self.cloud = cloud
+        self.image = images.create(cloud)
+        self.versions = [self._data(0)]
+        images.upload(cloud, self.image, self.versions[0])
+        (self.file,) = images.files_of(deployed, self.image)
+        self.done = threading.Event()
+        self.wrong: list[str] = []
+        self.downloads = 0
+
+    def _data(self, version: int) -> bytes:
+        return random.Random(f'{self.image.id} {version}').randbytes(LENGTH)
+
+    def replace(self) -> None:
+        """Other bytes of this image, under the same name."""
+        data = self._data(len(self.versions))
+        self.versions.append(data)
+        new = self.file.with_name(f'{self.image.id}.new')
+        with contextlib.suppress(FileNotFoundError):
+            facts = self.file.stat()
+            new.write_bytes(data)
+            os.chown(new, facts.st_uid, facts.st_gid)
+            new.replace(self.file)
+
+    def truncate(self) -> None:
+        """The end is lost."""
+        with contextlib.suppress(FileNotFoundError):
+            left = self.file.stat().st_size
+            os.truncate(self.file, random.randrange(left + 1))
+
+    def change(self, how: str) -> None:
+        """One step; what Glance refuses is no concern here."""
+        if how in ('replace', 'truncate'):
+            getattr(self, how)()
+        elif how in ('deactivate', 'reactivate'):
+            self.cloud.image.post(f'/images/{self.image.id}/actions/{how}')
+        elif how == 'delete':
+            self.cloud.image.delete(f'/images/{self.image.id}')
+        time.sleep(0.02)
+
+    def download(self, seed: int) -> None:
+        """Download again and again, slowly, at random ranges."""
+        chance = random.Random(seed)
+        while not self.done.is_set() or not self.downloads:
+            start = chance.choice([0, 0, chance.randrange(LENGTH)])
+            end = chance.choice([LENGTH, chance.randrange(start, LENGTH) + 1])
+            status, body = self._read(start, end)
+            if status in (200, 206):
+                begin, size = (
+                    (start, end - start) if status == 206 else ((0, LENGTH))
+                )
+                self._check(body, begin, size)
+            self.downloads += 1
+
+    def _read(self, start: int, end: int) -> tuple[int, bytes]:
+        url = urllib.parse.urlsplit(
+            images.url(self.cloud, f'/images/{self.image.id}/file')
+        )
+        headers = {'X-Auth-Token': self.cloud.auth_token}
+        if (start, end) != (0, LENGTH):
+            headers['Range'] = f'bytes={start}-{end - 1}'
+        connection = http.client.HTTPConnection(
+            url.hostname, url.port, timeout=120
+        )
+        with contextlib.closing(connection):
+            connection.request('GET', url.path, headers=headers)
+            try:
+                response = connection.getresponse()
+            except http.client.RemoteDisconnected:
+                return 500, b''
+            body = b''
+            # Cut is what Glance does with what it can't read.
+            with contextlib.suppress(
+                http.client.IncompleteRead, ConnectionResetError
+            ):
+                while piece := response.read(MIB // 8):
+                    body += piece
+                    time.sleep(0.005)
+            return response.status, body
+
+    def _check(self, body: bytes, start: int, size: int) -> None:
+        # What was cut is the beginning of what there was.
+        if len(body) > size or not any(
+            version[start : start + len(body)] == body
+            for version in self.versions
+        ):
+            self.wrong.append(f'{len(body)} of {start}+{size}')
+
+
+@hypothesis.settings(
+    max_examples=max(hypothesis.settings.default.max_examples // 20, 3)
+)
+@hypothesis.given(changes=CHANGES)
+def test_no_client_ever_gets_a_byte_that_is_not_its_images(
+    deployed, cloud, changes
+):
+    changing = Changing(deployed, cloud)
+    clients = [
+        threading.Thread(target=changing.download, args=(seed,))
+        for seed in range(3)
+    ]
+    for client in clients:
+        client.start()
+    try:
+        for change in itertools.chain(changes, ['wait']):
+            changing.change(change)
+    finally:
+        changing.done.set()
+        for client in clients:
+            client.join()
+        with contextlib.suppress(requests.RequestException):
+            cloud.image.delete(f'/images/{changing.image.id}')
+    assert not changing.wrong
+    assert changing.downloads
