@@ -74,7 +74,7 @@ long() {
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
     echo tasks-uwsgi tasks-apache tasks-modwsgi
-    echo db db-glance30 systemd stack zuul
+    echo db db-glance30 systemd playbooks stack zuul
 }
 
 environments=()
@@ -84,8 +84,12 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 
 profiles=(test)
-if [[ " ${environments[*]} " == *" "@(systemd|stack|long)" "* ]]; then
+named=" ${environments[*]} "
+if [[ $named == *" "@(systemd|playbooks|stack|long)" "* ]]; then
     profiles+=(systemd)
+fi
+if [[ $named == *" "@(playbooks|long)" "* ]]; then
+    profiles+=(playbooks)
 fi
 "$TOP/tools/system-packages.sh" "${profiles[@]}"
 choose_place
