@@ -166,13 +166,16 @@ def test_an_upgrade_stops_at_the_node_that_fails(hosts):
     try:
         played = hosts.play('upgrade.yaml', glance_wsgi_series=fleet.NEW)
         assert played.code
-        assert 'Everything is as it was before' in played.said, played.said
+        assert 'b is not upgraded, and stays out' in played.said, played.said
+        assert 'All files are as they were before' in played.said
     finally:
         broken('rm', '-r', DROP_IN)
         broken('systemctl', 'daemon-reload')
     found = [release(host) for host in hosts.hosts.values()]
     assert found == [fleet.NEW, fleet.OLD, fleet.OLD]
     assert drained(broken)
+    conf = broken('cat', '/etc/glance/glance-api.conf').stdout
+    assert fleet.OLD in conf and fleet.NEW not in conf
     assert not drained(hosts['c'])
     assert is_in(hosts, 'a') and is_in(hosts, 'c')
     assert not is_in(hosts, 'b')
