@@ -75,7 +75,7 @@ long() {
     done
     echo servers-modwsgi-pypi faults-uwsgi faults-modwsgi
     echo tasks-uwsgi tasks-apache tasks-modwsgi
-    echo db db-glance30 systemd stack zuul
+    echo db db-glance30 systemd playbooks stack zuul
 }
 
 environments=()
@@ -85,10 +85,14 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 
 profiles=(test)
-if [[ " ${environments[*]} " == *" "@(systemd|stack|long)" "* ]]; then
+named=" ${environments[*]} "
+if [[ $named == *" "@(systemd|playbooks|stack|long)" "* ]]; then
     profiles+=(systemd)
 fi
-if [[ " ${environments[*]} " == *" perf "* ]]; then
+if [[ $named == *" "@(playbooks|long)" "* ]]; then
+    profiles+=(playbooks)
+fi
+if [[ $named == *" perf "* ]]; then
     profiles+=(perf)
 fi
 "$TOP/tools/system-packages.sh" "${profiles[@]}"

@@ -123,16 +123,14 @@ def _mirror() -> list[str]:
 class Machine:
     """One such Debian, on an overlay of its own."""
 
-    def __init__(
-        self, place: pathlib.Path, below: pathlib.Path | None = None
-    ) -> None:
+    def __init__(self, place: pathlib.Path, *below: pathlib.Path) -> None:
         """Make its files.
 
-        :param below: the place of another one, which has been shut down:
-            this one begins with its files
+        :param below: the places of others, which have been shut down: this
+            one begins with their files, those of the first one on top
         """
         self.place = place
-        under = [f'{below}/upper'] if below else []
+        under = [f'{other}/upper' for other in below]
         lower = ':'.join([*under, str(base())])
         self.root = place / 'root'
         for name in ('root', 'upper', 'work'):
@@ -144,22 +142,44 @@ class Machine:
             check=True,
         )
 
-    def boot(self, network: bool = False, binds: tuple[str, ...] = ()) -> None:
+    def boot(
+        self,
+        network: bool = False,
+        binds: tuple[str, ...] = (),
+        shared: tuple[str, ...] = (),
+        bridge: tuple[str, str] | None = None,
+        under_test: bool = True,
+    ) -> None:
         """Start it, and wait until its services have been started.
 
         :param network: whether it has this machine's network, instead of one
             of its own with nothing but loopback
         :param binds: more of this machine's files, each as PATH:PLACE
+        :param shared: the same, but it may write to them
+        :param bridge: where its network leads to: the name of a network
+            namespace, and that of a bridge in there
+        :param under_test: whether it has the virtualenv under test
         """
+        inside, private = [], ['--private-network']
+        if network:
+            private = []
+        if bridge:
+            inside = ['nsenter', f'--net=/run/netns/{bridge[0]}']
+            # Both ends of its link to the bridge are named after it.
+            private = [f'--network-bridge={bridge[1]}']
+            private += [f'--machine={self.place.name}']
+        mounted = (*(_under_test() if under_test else ()), *binds)
         command = [
+            *inside,
             'systemd-nspawn',
             '--quiet',
             f'--directory={self.root}',
             '--register=no',
             '--keep-unit',
-            *(() if network else ('--private-network',)),
+            *private,
             '--console=passive',
-            *(f'--bind-ro={path}' for path in (*_under_test(), *binds)),
+            *(f'--bind-ro={path}' for path in mounted),
+            *(f'--bind={path}' for path in shared),
             '--boot',
         ]
         # Several machines must not share one control group, in which each
@@ -210,8 +230,8 @@ class Machine:
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
-    def remove(self) -> None:
-        """Remove it, running or not."""
+    def kill(self) -> None:
+        """End it as a loss of power does, if it runs."""
         container = getattr(self, 'container', None)
         if container is not None and container.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -219,8 +239,16 @@ class Machine:
             container.kill()
             container.wait()
             self._remove_cgroups()
-        subprocess.run(['umount', '--lazy', self.root], check=True)
+
+    def remove(self) -> None:
+        """Remove it, running or not."""
+        self.kill()
+        self.unmount()
         shutil.rmtree(self.place, ignore_errors=True)
+
+    def unmount(self) -> None:
+        """Leave its files as what others begin with; it is shut down."""
+        subprocess.run(['umount', '--lazy', self.root], check=True)
 
     def command(self, *words) -> list[str]:
         """What runs a command in it."""

@@ -171,6 +171,13 @@ def test_a_script_changes_with_what_others_configure(made, hosted):
     assert applications.of(made(**hosted))[1].files[-1].text() != before
 
 
+def test_a_script_does_not_change_when_a_node_is_taken_out(made, hosted):
+    before = applications.of(made(**hosted))[1].files[-1].text()
+    place = pathlib.Path(hosted['glance_config_dir'])
+    (place / 'healthcheck_disable').touch()
+    assert applications.of(made(**hosted))[1].files[-1].text() == before
+
+
 def test_a_configuration_that_is_not_there_is_refused_and_named(
     made, tmp_path
 ):

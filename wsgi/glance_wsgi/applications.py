@@ -158,10 +158,17 @@ def _hosted_glance(
 def _contents(directory: pathlib.Path) -> str:
     """What is configured in a directory, as one text.
 
+    An empty file configures nothing: the one that takes a node out is such a
+    file, which may come and go without anything being new.
+
     :raises errors.BadOption: it is none that can be read
     """
     try:
-        files = sorted(item for item in directory.iterdir() if item.is_file())
+        files = sorted(
+            item
+            for item in directory.iterdir()
+            if item.is_file() and item.stat().st_size
+        )
         return '\0'.join(
             f'{file.name}\0{file.read_text(errors="replace")}'
             for file in files

@@ -1,0 +1,90 @@
+"""What can't work is refused by the first tasks, which ask no host."""
+
+import fleet
+import pytest
+
+REQUIRED = (
+    'glance_wsgi_public_url',
+    'glance_wsgi_keystone_url',
+    'glance_wsgi_keystone_admin',
+    'glance_wsgi_service_password',
+    'glance_wsgi_database_password',
+    'glance_wsgi_store',
+)
+PLAYBOOKS = ('deploy.yaml', 'upgrade.yaml')
+UNKNOWN = {'kind': 'tape'}
+
+
+@pytest.fixture(scope='module')
+def operator(net, workspace):
+    """Somebody with an inventory whose hosts are not there."""
+    place = workspace / 'operator'
+    place.mkdir()
+    made = fleet.Fleet(net, place, [], '1.0', names='')
+    made.variables = {'glance_wsgi_keystone_admin': {'username': 'admin'}}
+    return made
+
+
+def refused(operator, playbook, inventory=None, **variables) -> str:
+    known = inventory or operator.inventory()
+    played = operator.play(playbook, inventory=known, **variables)
+    assert played.code
+    assert 'Nothing was changed.' in played.said, played.said
+    assert set(played.changed().values()) == {0}
+    return played
+
+
+@pytest.mark.parametrize('playbook', PLAYBOOKS)
+@pytest.mark.parametrize('name', REQUIRED)
+def test_a_missing_variable_is_named_by_the_first_task(
+    operator, playbook, name
+):
+    played = refused(operator, playbook, **{name: ''})
+    assert f'{name} is not set: give it ' in played.said
+    assert len(played.tasks()) == 1
+
+
+@pytest.mark.parametrize('playbook', PLAYBOOKS)
+@pytest.mark.parametrize(
+    ('variables', 'said'),
+    [
+        ({'glance_wsgi_server': 'nginx'}, 'set it to uwsgi, apache-uwsgi'),
+        ({'glance_wsgi_series': 'zed'}, 'constraints/zed.txt'),
+        ({'glance_wsgi_store': UNKNOWN}, 'mounted, nfs, s3, ceph'),
+        ({'glance_wsgi_store': {'kind': 'nfs'}}, 'nfs "path" and "source"'),
+        ({'glance_wsgi_uid': ''}, 'glance_wsgi_uid is not set'),
+        (
+            {'glance_wsgi_options': {'tls_key': '/key'}},
+            'glance_wsgi_options has tls_key',
+        ),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_without_asking_a_host(
+    operator, playbook, variables, said
+):
+    played = refused(operator, playbook, **variables)
+    assert said in ' '.join(played.said.split())
+    assert 'Ask every host what it is' not in played.tasks()
+
+
+def test_a_group_without_hosts(operator):
+    inventory = operator.inventory()
+    inventory['all']['children']['haproxy'] = {}
+    played = refused(operator, 'deploy.yaml', inventory)
+    assert 'The group "haproxy" has no host' in played.said
+
+
+@pytest.mark.parametrize('playbook', PLAYBOOKS)
+def test_hosts_that_cannot_be_reached(operator, playbook):
+    played = refused(operator, playbook)
+    assert "a can't be reached: correct its ansible_host" in played.said
+    assert played.tasks()[-1] == (
+        'glance_wsgi : See that every host can be reached'
+    )
+
+
+@pytest.mark.parametrize('given', [{}, {'node': 'nobody'}])
+def test_a_node_that_is_none_cannot_be_drained(operator, given):
+    played = refused(operator, 'drain.yaml', **given)
+    assert 'give -e node=NAME, one of a, b, c.' in played.said
+    assert len(played.tasks()) == 1
