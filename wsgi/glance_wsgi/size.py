@@ -23,8 +23,8 @@ PROCESS = 150 * MIB
 """Bytes that a worker takes, as measured with Glance 33."""
 
 SLOW_UPLOAD = MIB
-"""Bytes that an open upload takes in a worker while its client is slow, as
-measured with all three servers; a fast one takes `pipeline.MEMORY` at most."""
+"""Bytes that an open upload takes in a worker while its client is slow, a
+little more than measured; a fast one takes `pipeline.MEMORY` at most."""
 
 MOST_WORKERS = 8
 """More serve no more, where the database is what is waited for."""
