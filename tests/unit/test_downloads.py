@@ -255,7 +255,7 @@ MINE = {'fast': pathlib.Path('/mine')}
             ['/a', '/c'],
         ),
         pytest.param(
-            '[downloads]\nhand_off_downloads = false', MINE, [], id='off'
+            '[transfers]\nhand_off_downloads = false', MINE, [], id='off'
         ),
         pytest.param('[downloads\n', MINE, [], id='broken'),
         pytest.param('[DEFAULT]\nenabled_backends = a:http', MINE, []),

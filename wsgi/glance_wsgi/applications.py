@@ -260,7 +260,7 @@ def _glance_application(
     data: list[pathlib.Path],
     configured: str = '',
 ) -> Application:
-    hand_off = deployment.conf.downloads.hand_off_downloads
+    hand_off = deployment.conf.transfers.hand_off_downloads
     return _application(
         deployment,
         name=node.name,
@@ -321,7 +321,7 @@ def _glance_variables(
         'database': deployment.database,
         'database_pool': deployment.size.pool,
         'paste_file': node.paste,
-        'hand_off': deployment.conf.downloads.hand_off_downloads,
+        'hand_off': deployment.conf.transfers.hand_off_downloads,
         'task_heartbeat': deployment.conf.task_engine.task_heartbeat,
         'task_attempts': deployment.conf.task_engine.task_attempts,
         'upload_pipeline': deployment.conf.transfers.upload_pipeline,

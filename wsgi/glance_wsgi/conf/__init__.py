@@ -7,7 +7,6 @@ file and the reference in the documentation all come from these modules.
 from oslo_config import cfg
 
 from glance_wsgi.conf import deployment
-from glance_wsgi.conf import downloads
 from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
 from glance_wsgi.conf import task_engine
@@ -17,7 +16,6 @@ from glance_wsgi.conf import transfers
 GROUPS = (
     deployment,
     server,
-    downloads,
     transfers,
     task_engine,
     tls,

@@ -9,6 +9,17 @@ GROUP = cfg.OptGroup('transfers', title='How image data is moved')
 
 OPTS = [
     cfg.BoolOpt(
+        'hand_off_downloads',
+        default=True,
+        metavar='true|false',
+        help='Have the web server send image data that lies in a local file '
+        '(a file store, the image cache), once Glance has authorised the '
+        'download. It is faster, and a slow client holds no thread of the '
+        'API. Glance counts such a download as sent when it is handed off, '
+        'also where the client breaks it off later. With false every byte '
+        'goes through Python and a thread, as without glance-wsgi.',
+    ),
+    cfg.BoolOpt(
         'upload_pipeline',
         default=True,
         metavar='true|false',

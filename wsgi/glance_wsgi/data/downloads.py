@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from oslo_config import cfg
 
-from glance_wsgi.conf import downloads as options
+from glance_wsgi.conf import transfers as options
 from glance_wsgi.data import halves
 from glance_wsgi.data import paths
 from glance_wsgi.data import regions
@@ -73,7 +73,7 @@ def hand_off(application: Application, sender: Sender | None) -> Application:
         so
     """
     options.register_opts(cfg.CONF)
-    if sender is None or not cfg.CONF.downloads.hand_off_downloads:
+    if sender is None or not cfg.CONF.transfers.hand_off_downloads:
         return application
     regions.install()
     return Downloads(application, sender, frozenset(directories(cfg.CONF)))
@@ -116,7 +116,7 @@ def configured(
             conf.register_opts(_STORE, group)
         for group in stores.keys() & set(named):
             _take_default(conf, group, stores[group])
-        if not conf.downloads.hand_off_downloads:
+        if not conf.transfers.hand_off_downloads:
             return []
         return [pathlib.Path(each) for each in directories(conf)]
     except (cfg.Error, OSError, ValueError) as error:

@@ -142,7 +142,7 @@ def first(pieces: Iterator[bytes], directories: frozenset[str]) -> bytes:
         raise Misused(
             'Something in the pipeline of Glance changes the data of '
             'downloads, so the web server cannot send it. Set '
-            'hand_off_downloads = false in [downloads].'
+            'hand_off_downloads = false in [transfers].'
         )
     return piece
 

@@ -163,7 +163,7 @@ class Apache(servers.Part):
     def sends(self) -> bool:
         """Whether it is to send image data by itself, and can."""
         module = self.installed.modules / f'mod_{XSENDFILE}.so'
-        wanted = self.deployment.conf.downloads.hand_off_downloads
+        wanted = self.deployment.conf.transfers.hand_off_downloads
         return wanted and module.exists()
 
     def hand_off(self, application: Application) -> dict[str, Any] | None:
