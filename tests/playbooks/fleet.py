@@ -402,6 +402,9 @@ class Fleet:
                 'ANSIBLE_ROLES_PATH': str(PLAYBOOKS / 'roles'),
                 'ANSIBLE_NOCOLOR': 'yes',
                 'ANSIBLE_HOME': str(self.workspace / 'ansible'),
+                # A connection that is kept belongs to one network: hosts of
+                # another run have the same addresses.
+                'ANSIBLE_SSH_CONTROL_PATH_DIR': str(self.workspace / 'cp'),
                 'ANSIBLE_PIPELINING': 'yes',
                 'LC_ALL': 'C.UTF-8',
             },
