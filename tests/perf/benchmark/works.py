@@ -74,20 +74,29 @@ class Visit:
         self.warm()
 
     def warm(self) -> None:
-        """Ask until all of its processes have loaded Glance, and once more."""
+        """Ask until all processes have loaded Glance, and answer at once.
+
+        The first request of each one loads more, and asks Keystone.
+        """
         if 'api' not in self.contender.kinds:
             return
+        path = f'/v2/images/{self.contender.image}'
         deadline = time.monotonic() + api.READY
-        loaded = False
-        while not loaded and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             loaded = self.contender.loaded()
-            self.ask('show', f'/v2/images/{self.contender.image}')
+            if self.ask('show', path) >= WARMING and loaded:
+                return
 
-    def ask(self, work: str, path: str) -> None:
-        """A second of requests that nothing is measured by."""
+    def ask(self, work: str, path: str) -> int:
+        """A second of requests that nothing is measured by.
+
+        :return: how many were answered
+        """
         with contextlib.suppress(api.NoFigure, subprocess.SubprocessError):
             url = f'{self.contender.url}{path}'
-            clients.wrk(url, self.token, work, WARMING, 1, BODY)
+            answers = clients.wrk(url, self.token, work, WARMING, 1, BODY)
+            return answers.requests
+        return 0
 
     def tidy(self) -> None:
         """Remove what works have left."""
