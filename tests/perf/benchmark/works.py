@@ -87,12 +87,22 @@ class Visit:
             if self.ask('show', path) >= WARMING and loaded:
                 return
 
+    def settle(self) -> None:
+        """Wait until it answers, if it is to answer anything.
+
+        What a client asked and did not wait for is still worked on, and
+        others wait behind it.
+        """
+        if 'api' in self.contender.kinds:
+            self.images.answers(self.contender.image, api.READY)
+
     def ask(self, work: str, path: str) -> int:
         """A second of requests that nothing is measured by.
 
         :return: how many were answered
         """
         with contextlib.suppress(api.NoFigure, subprocess.SubprocessError):
+            self.settle()
             url = f'{self.contender.url}{path}'
             answers = clients.wrk(url, self.token, work, WARMING, 1, BODY)
             return answers.requests
@@ -119,6 +129,7 @@ def start(visit: Visit) -> Measured:
 
 def _requests(visit: Visit, work: str, path: str) -> Measured:
     def measure(number: int) -> Figures:
+        visit.settle()
         answers = clients.wrk(
             f'{visit.contender.url}{path}',
             visit.token,
@@ -169,6 +180,7 @@ def memory(visit: Visit) -> Measured:
 def _transfers(
     visit: Visit, transfers: list[clients.Transfer], wanted: tuple[int, int]
 ) -> Figures:
+    visit.settle()
     roots = visit.contender.roots()
     before = measures.cpu_seconds(roots)
     seconds, found = clients.curl(transfers)
@@ -320,6 +332,7 @@ def slow(visit: Visit) -> Measured:
 
 
 def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
+    visit.settle()
     contender = visit.contender
     with futures.ThreadPoolExecutor(8) as pool:
         images = list(
