@@ -64,13 +64,14 @@ class Images:
         answer.raise_for_status()
         return answer
 
-    def answers(self, image: str) -> None:
-        """Whether an image is shown in time.
+    def answers(self, image: str, within: float = ANSWER) -> None:
+        """See that an image is shown in time.
 
+        :param within: seconds
         :raises NoFigure: it is not
         """
         try:
-            self._ask('GET', f'/v2/images/{image}', timeout=ANSWER)
+            self._ask('GET', f'/v2/images/{image}', timeout=within)
         except requests.RequestException as error:
             raise NoFigure(NO_ANSWER) from error
 

@@ -74,20 +74,39 @@ class Visit:
         self.warm()
 
     def warm(self) -> None:
-        """Ask until all of its processes have loaded Glance, and once more."""
+        """Ask until all processes have loaded Glance, and answer at once.
+
+        The first request of each one loads more, and asks Keystone.
+        """
         if 'api' not in self.contender.kinds:
             return
+        path = f'/v2/images/{self.contender.image}'
         deadline = time.monotonic() + api.READY
-        loaded = False
-        while not loaded and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             loaded = self.contender.loaded()
-            self.ask('show', f'/v2/images/{self.contender.image}')
+            if self.ask('show', path) >= WARMING and loaded:
+                return
 
-    def ask(self, work: str, path: str) -> None:
-        """A second of requests that nothing is measured by."""
+    def settle(self) -> None:
+        """Wait until it answers, if it is to answer anything.
+
+        What a client asked and did not wait for is still worked on, and
+        others wait behind it.
+        """
+        if 'api' in self.contender.kinds:
+            self.images.answers(self.contender.image, api.READY)
+
+    def ask(self, work: str, path: str) -> int:
+        """A second of requests that nothing is measured by.
+
+        :return: how many were answered
+        """
         with contextlib.suppress(api.NoFigure, subprocess.SubprocessError):
+            self.settle()
             url = f'{self.contender.url}{path}'
-            clients.wrk(url, self.token, work, WARMING, 1, BODY)
+            answers = clients.wrk(url, self.token, work, WARMING, 1, BODY)
+            return answers.requests
+        return 0
 
     def tidy(self) -> None:
         """Remove what works have left."""
@@ -110,6 +129,7 @@ def start(visit: Visit) -> Measured:
 
 def _requests(visit: Visit, work: str, path: str) -> Measured:
     def measure(number: int) -> Figures:
+        visit.settle()
         answers = clients.wrk(
             f'{visit.contender.url}{path}',
             visit.token,
@@ -160,6 +180,7 @@ def memory(visit: Visit) -> Measured:
 def _transfers(
     visit: Visit, transfers: list[clients.Transfer], wanted: tuple[int, int]
 ) -> Figures:
+    visit.settle()
     roots = visit.contender.roots()
     before = measures.cpu_seconds(roots)
     seconds, found = clients.curl(transfers)
@@ -311,6 +332,7 @@ def slow(visit: Visit) -> Measured:
 
 
 def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
+    visit.settle()
     contender = visit.contender
     with futures.ThreadPoolExecutor(8) as pool:
         images = list(
