@@ -364,7 +364,7 @@ def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
 
 
 WORKS = {
-    'start': ('api', start),
+    'start': ('bytes', start),
     'show': ('api', show),
     'list': ('api', list_images),
     'create-delete': ('api', create_delete),
