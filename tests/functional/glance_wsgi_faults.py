@@ -85,9 +85,11 @@ def say(old: bytes, new: bytes) -> Change:
 
 
 def document(edit: Callable[[Any], Any]) -> Change:
-    """Another JSON document."""
+    """Another JSON document, where the answer has one."""
 
     def change(exchange: Exchange) -> None:
+        if not exchange.status.startswith('200'):
+            return
         found = json.loads(exchange.body)
         edit(found)
         exchange.body = json.dumps(found).encode()
@@ -111,11 +113,16 @@ def unfiltered(exchange: Exchange) -> None:
 
 
 def flipped(size: int) -> Change:
-    """Another byte in data of just that size."""
+    """Another byte in data of just that size.
+
+    Also if it is done twice, to an image that is downloaded for an import and
+    then by the test.
+    """
 
     def change(exchange: Exchange) -> None:
         if len(exchange.body) == size:
-            exchange.body = exchange.body[:-1] + bytes([exchange.body[-1] ^ 1])
+            last = (exchange.body[-1] + 1) % 256
+            exchange.body = exchange.body[:-1] + bytes([last])
 
     return change
 
