@@ -251,7 +251,10 @@ class SmokeTest(test.BaseTestCase):
         return found
 
     def wait_for(self, image: Any, status: str) -> Any:
-        """The image, as soon as it has a status.
+        """The image, as soon as it has a status and no import any more.
+
+        An import ends a moment after its image is active. Whoever deletes the
+        image in that moment is answered 500 by Glance.
 
         :raises AssertionError: an import has failed meanwhile
         """
@@ -260,7 +263,8 @@ class SmokeTest(test.BaseTestCase):
             found = self.member.show_image(image['id'])
             failed = found.get('os_glance_failed_import')
             self.assertFalse(failed, f'The import to {failed} has failed.')
-            return found['status'] == status and found
+            ended = 'os_glance_import_task' not in found
+            return found['status'] == status and ended and found
 
         return self.until(look, f'image {image["id"]} is {status}')
 

@@ -66,6 +66,7 @@ class TestStores(base.SmokeTest):
             return task['status'] == 'success'
 
         self.until(look, f'image {image["id"]} has been copied')
+        self.wait_for(image, 'active')
         self.assertEqual({default, other}, self.kept_in(image))
         self.expect(
             204,
