@@ -45,7 +45,10 @@ class Client:
         return int(self.begun.split(b' ', 2)[1])
 
     def rest(self) -> str:
-        """Read all of it; the SHA-256 of the body."""
+        """Read all of it; the SHA-256 of the body.
+
+        :raises ConnectionResetError: the server has cut it off
+        """
         while b'\r\n\r\n' not in self.begun:
             self.take()
         head, _, body = self.begun.partition(b'\r\n\r\n')

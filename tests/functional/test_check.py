@@ -175,7 +175,7 @@ def test_a_mariadb_that_allows_too_few_connections_is_found(
     assert result.returncode == Exit.CHECK_ERRORS
     found = findings(result)['db-connections']
     assert 'allows 20' in found['what']
-    assert '(16 + 16)' in found['what']
+    assert '= 2 x 48,' in found['what']
     assert PASSWORD not in result.stdout + result.stderr
 
 

@@ -31,7 +31,8 @@ from glance_wsgi.applications import Application
 from glance_wsgi.places import Places
 from glance_wsgi.render import File
 
-# What uWSGI logs when a worker could not load the application.
+# What uWSGI logs first, and when a worker could not load the application.
+_ATTEMPT = '*** Starting uWSGI'
 _NO_APPLICATION = 'failed loading app in worker'
 
 REDIRECT = 'redirect'
@@ -357,9 +358,11 @@ class Emperor(servers.Part):
         # What it said in earlier starts may have been mended since.
         said = self._said_before.get(application.name, 0)
         text = programs.read_from(self.log(application.name), said)
-        if _NO_APPLICATION not in text:
+        # An attempt that was on its way may have said its reason before, too.
+        attempt = text.partition(_ATTEMPT)[2]
+        if _NO_APPLICATION not in attempt:
             return None
-        return programs.complaint(text)
+        return programs.complaint(attempt)
 
     def stop(self, timeout: float) -> list[psutil.Process]:
         everything = [process for _, process in self.processes()]
