@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 
+import beside
 import databases
 import hypothesis
 import images
@@ -68,6 +69,14 @@ def cloud(deployed):
         yield connection
 
 
+@pytest.fixture(scope='module')
+def own(deployed, tmp_path_factory):
+    """openstacksdk on the same Glance, which sends everything itself."""
+    log = tmp_path_factory.mktemp('own') / 'log'
+    with beside.served(deployed, beside.GUNICORN, log) as cloud:
+        yield cloud
+
+
 @pytest.fixture
 def image(cloud):
     """A queued image of the shared deployment."""
@@ -100,13 +109,8 @@ def web(tmp_path):
 @pytest.fixture(scope='session')
 def breakable(workspace):
     """A deployment that tests may break, as long as "up" mends it."""
-    deployment = toolkit.Deployed(workspace / 'breakable')
-    deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
-    try:
-        deployment.up()
+    with toolkit.serving(workspace / 'breakable') as deployment:
         yield deployment
-    finally:
-        deployment.purge()
 
 
 @pytest.fixture(scope='session')

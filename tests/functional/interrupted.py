@@ -311,6 +311,15 @@ class MariaWork(Work):
             return [tuple(row) for row in found]
 
 
+def let_it_be_missed(cloud, image) -> None:
+    """While a database is away: so long that whatever runs has met that."""
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            cloud.image.get_image(image.id)
+        time.sleep(0.2)
+
+
 def end(process: psutil.Process, number: int = signal.SIGKILL) -> None:
     """Kill it, and wait until it does nothing any more."""
     os.kill(process.pid, number)

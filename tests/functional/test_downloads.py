@@ -11,7 +11,6 @@ import pathlib
 import shutil
 
 import answers
-import beside
 import images
 import pytest
 import toolkit
@@ -23,14 +22,6 @@ pytestmark = pytest.mark.each_server
 
 SIZE = 3 * MIB + 1
 LAST = SIZE - 1
-
-
-@pytest.fixture(scope='module')
-def own(deployed, tmp_path_factory):
-    """openstacksdk on the same Glance, which sends everything itself."""
-    log = tmp_path_factory.mktemp('own') / 'log'
-    with beside.served(deployed, beside.GUNICORN, log) as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,6 @@ import time
 import urllib.parse
 
 import answers
-import beside
 import hypothesis
 import images
 import pytest
@@ -27,14 +26,6 @@ from images import MIB
 pytestmark = pytest.mark.each_server
 
 SIZES = (0, 1, 10, 65536, 300_000)
-
-
-@pytest.fixture(scope='module')
-def own(deployed, tmp_path_factory):
-    """openstacksdk on the same Glance, which sends everything itself."""
-    log = tmp_path_factory.mktemp('own') / 'log'
-    with beside.served(deployed, beside.GUNICORN, log) as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope='module')

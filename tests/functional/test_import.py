@@ -108,11 +108,10 @@ output_format = raw
 @pytest.fixture(scope='module')
 def converting(workspace):
     """A deployment that makes each imported image a raw one."""
-    deployment = toolkit.Deployed(workspace / 'converting')
-    deployment.write_own_settings(toolkit.LOCAL_SETTINGS + CONVERSION)
-    deployment.up()
-    yield deployment
-    deployment.purge()
+    with toolkit.serving(
+        workspace / 'converting', settings=toolkit.LOCAL_SETTINGS + CONVERSION
+    ) as deployment:
+        yield deployment
 
 
 def test_the_conversion_plugin_makes_raw_from_qcow2(converting, tmp_path):

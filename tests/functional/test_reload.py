@@ -28,14 +28,13 @@ RELOADS = 5
 @pytest.fixture(scope='module')
 def loaded(workspace, mariadb):
     """A deployment on MariaDB, whose writers do not wait for each other."""
-    deployment = toolkit.Deployed(workspace / 'loaded')
-    deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
-    with mariadb.database() as (_, url):
-        try:
-            deployment.up(f'--database={url}')
-            yield deployment
-        finally:
-            deployment.purge()
+    with (
+        mariadb.database() as (_, url),
+        toolkit.serving(
+            workspace / 'loaded', f'--database={url}'
+        ) as deployment,
+    ):
+        yield deployment
 
 
 @pytest.fixture(scope='module')

@@ -31,28 +31,22 @@ STALL = 4  # seconds
 @pytest.fixture(scope='module')
 def patient(workspace):
     """A deployment that soon cuts a client which takes nothing."""
-    deployment = toolkit.Deployed(workspace / 'patient')
-    deployment.write_own_settings(
-        toolkit.LOCAL_SETTINGS
-        + '[oslo_messaging_notifications]\ndriver = log\n'
-    )
-    try:
-        deployment.up(f'--client-timeout={STALL}')
+    with toolkit.serving(
+        workspace / 'patient',
+        f'--client-timeout={STALL}',
+        settings=toolkit.LOCAL_SETTINGS
+        + '[oslo_messaging_notifications]\ndriver = log\n',
+    ) as deployment:
         yield deployment
-    finally:
-        deployment.purge()
 
 
 @pytest.fixture(scope='module')
 def lenient(workspace):
     """A deployment that never cuts a client while this machine is busy."""
-    deployment = toolkit.Deployed(workspace / 'lenient')
-    deployment.write_own_settings(toolkit.LOCAL_SETTINGS)
-    try:
-        deployment.up('--client-timeout=1200')
+    with toolkit.serving(
+        workspace / 'lenient', '--client-timeout=1200'
+    ) as deployment:
         yield deployment
-    finally:
-        deployment.purge()
 
 
 @pytest.fixture(scope='module')

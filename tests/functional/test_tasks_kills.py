@@ -30,11 +30,10 @@ pytestmark = pytest.mark.tasks
 @pytest.fixture(scope='module')
 def work(workspace):
     """A deployment with two processes that have one slot each."""
-    deployment = toolkit.Deployed(workspace / 'tasks')
-    deployment.write_own_settings(interrupted.SETTINGS)
-    deployment.up('--workers=2')
-    yield interrupted.Work(deployment)
-    deployment.purge()
+    with toolkit.serving(
+        workspace / 'tasks', '--workers=2', settings=interrupted.SETTINGS
+    ) as deployment:
+        yield interrupted.Work(deployment)
 
 
 @pytest.fixture(scope='module')

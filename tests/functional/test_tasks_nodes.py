@@ -4,9 +4,6 @@ The second node is that of a gate deployment, which shares the database and the
 stores with the first one.
 """
 
-import contextlib
-import time
-
 import images
 import interrupted
 import openstack
@@ -112,12 +109,7 @@ def test_the_database_is_killed_while_tasks_run_and_wait(work, nodes, mariadb):
         work.runner(made[0])
         with mariadb.away():
             web.gate.set()
-            # As long as that: what runs meets a database that is away.
-            deadline = time.monotonic() + 4
-            while time.monotonic() < deadline:
-                with contextlib.suppress(Exception):
-                    cloud.image.get_image(made[0].id)
-                time.sleep(0.2)
+            interrupted.let_it_be_missed(cloud, made[0])
         whole = 0
         for image in made:
             work.over(image)

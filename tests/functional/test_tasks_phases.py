@@ -8,7 +8,6 @@ import concurrent.futures
 import contextlib
 import os
 import signal
-import time
 
 import images
 import interrupted
@@ -45,20 +44,16 @@ def deployed(place, *options, heartbeat=1, database=None):
 
     :param database: the URL of another one than SQLite
     """
-    deployment = toolkit.Deployed(place)
-    deployment.write_own_settings(
-        interrupted.SETTINGS.replace(
-            'task_heartbeat = 1', f'task_heartbeat = {heartbeat}'
-        )
+    settings = interrupted.SETTINGS.replace(
+        'task_heartbeat = 1', f'task_heartbeat = {heartbeat}'
     )
-    deployment.up('--workers=2', *options)
-    try:
+    with toolkit.serving(
+        place, '--workers=2', *options, settings=settings
+    ) as deployment:
         if database is None:
             yield interrupted.Work(deployment)
         else:
             yield interrupted.MariaWork(deployment, database)
-    finally:
-        deployment.purge()
 
 
 class TestSilence:
@@ -184,12 +179,7 @@ class TestDatabase:
     ):
         with mariadb.away():
             held.go_on()
-            # As long as that: what runs meets a database that is away.
-            deadline = time.monotonic() + 4
-            while time.monotonic() < deadline:
-                with contextlib.suppress(Exception):
-                    cloud.image.get_image(held.image.id)
-                time.sleep(0.2)
+            interrupted.let_it_be_missed(cloud, held.image)
         work.over(held.image)
         if work.tasks(held.image)[-1][1] == 'success':
             work.assert_whole(cloud, held.image, held.body)

@@ -42,20 +42,19 @@ filesystem_thin_provisioning = true
 @pytest.fixture(scope='module', params=['pipeline', 'glance_alone'])
 def limited(workspace, request):
     """A deployment with limits, once with the pipeline and once without."""
-    deployment = toolkit.Deployed(workspace / f'limited-{request.param}')
-    deployment.write_own_settings(SETTINGS)
     switch = 'true' if request.param == 'pipeline' else 'false'
-    try:
-        deployment.up(
+    with (
+        toolkit.serving(
+            workspace / f'limited-{request.param}',
             f'--upload-pipeline={switch}',
             '--workers=1',
             '--client-timeout=3',
             '--stores=fast:file,cheap:file,small:file',
-        )
-        with deployment.connect() as cloud:
-            yield deployment, cloud
-    finally:
-        deployment.purge()
+            settings=SETTINGS,
+        ) as deployment,
+        deployment.connect() as cloud,
+    ):
+        yield deployment, cloud
 
 
 CUT = toolkit.SERVER == 'apache-uwsgi'

@@ -248,3 +248,19 @@ class Deployed:
         """Stop at once and remove everything."""
         if (self.state_dir / 'deployment.json').exists():
             self('down', '--purge', '--timeout=0', check=False)
+
+
+@contextlib.contextmanager
+def serving(state_dir: pathlib.Path, *words, settings=LOCAL_SETTINGS):
+    """A deployment that serves while the block runs, and is purged then.
+
+    :param words: arguments of "up"
+    :param settings: Glance's, beside those that glance-wsgi writes
+    """
+    deployment = Deployed(state_dir)
+    deployment.write_own_settings(settings)
+    try:
+        deployment.up(*words)
+        yield deployment
+    finally:
+        deployment.purge()
