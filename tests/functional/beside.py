@@ -32,7 +32,27 @@ def served(
 
     :param command: the server, with a place for its port
     """
+    etc = deployed.state_dir / 'etc' / 'glance'
     port = toolkit.free_port()
+    with started(deployed, command, port, etc, log) as (_, cloud):
+        yield cloud
+
+
+@contextlib.contextmanager
+def started(
+    deployed: toolkit.Deployed,
+    command: tuple[str, ...],
+    port: int,
+    etc: pathlib.Path,
+    log: pathlib.Path,
+    patience: float = 30,
+) -> Iterator[tuple[subprocess.Popen, openstack.connection.Connection]]:
+    """Another server's process, and openstacksdk by way of it.
+
+    :param command: the server, with a place for its port
+    :param etc: where Glance finds its configuration
+    :param patience: seconds in which it ends when it is told to
+    """
     name, *words = command
     if not (toolkit.BIN / name).exists():
         pytest.skip(f'no {name}: pip install -r test-requirements.txt')
@@ -46,7 +66,7 @@ def served(
             ],
             env=programs.environment(
                 deployed.state_dir / 'run',
-                {'OS_GLANCE_CONFIG_DIR': f'{deployed.state_dir}/etc/glance'},
+                {'OS_GLANCE_CONFIG_DIR': str(etc)},
             ),
             stdout=output,
             stderr=output,
@@ -61,10 +81,10 @@ def served(
                 image_endpoint_override=f'http://127.0.0.1:{port}/v2',
                 **deployed.clouds,
             ) as cloud:
-                yield cloud
+                yield process, cloud
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(patience)
 
 
 def _wait_until_healthy(

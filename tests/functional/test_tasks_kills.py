@@ -6,21 +6,18 @@ store, and a second attempt that deletes the good copy of the first.
 """
 
 import json
-import os
-import subprocess
 import threading
 
+import beside
 import images
 import interrupted
 import kills
-import openstack
 import pytest
 import toolkit
 from images import MIB
 from interrupted import SIZE
 
 from glance_wsgi import probe
-from glance_wsgi import programs
 from glance_wsgi import upstream
 from glance_wsgi.errors import Exit
 
@@ -400,36 +397,12 @@ def gunicorn(work, workspace):
     config.chmod(0o644)
     command = (
         *('gunicorn', '--worker-class=gthread', '--threads=4'),
-        *('--graceful-timeout=60', f'--bind=127.0.0.1:{port}'),
+        *('--graceful-timeout=60', '--bind=127.0.0.1:{port}'),
     )
-    with (
-        open(place / 'log', 'w') as log,
-        subprocess.Popen(
-            [toolkit.BIN / command[0], *command[1:], 'glance_wsgi.api'],
-            env=programs.environment(
-                work.deployment.state_dir / 'run',
-                {'OS_GLANCE_CONFIG_DIR': str(place)},
-            ),
-            stdout=log,
-            stderr=log,
-            cwd='/',
-            **toolkit.as_user(None if os.geteuid() else programs.SERVICE_USER),
-        ) as process,
-    ):
-        try:
-            url = f'http://127.0.0.1:{port}'
-            toolkit.until(
-                lambda: probe.health(f'{url}/healthcheck') == 'OK', 'it serves'
-            )
-            with openstack.connect(
-                load_envvars=False,
-                image_endpoint_override=f'{url}/v2',
-                **work.deployment.clouds,
-            ) as cloud:
-                yield process, cloud
-        finally:
-            process.terminate()
-            process.wait(90)
+    with beside.started(
+        work.deployment, command, port, place, place / 'log', patience=90
+    ) as started:
+        yield started
 
 
 def test_under_gunicorn_what_runs_ends_and_what_waits_runs_elsewhere(
