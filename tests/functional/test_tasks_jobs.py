@@ -7,6 +7,7 @@ run by several.
 import dataclasses
 import datetime
 import os
+import threading
 import uuid
 
 import pytest
@@ -251,6 +252,51 @@ def test_a_claim_that_was_cut_off_is_found_and_given_back(database):
     made._give_back_unknown()
     assert database.jobs.get(task_id).owner is None
     assert claims.claim(database.jobs, OTHER, go).task_id == task_id
+
+
+class Full:
+    """A pool that takes nothing."""
+
+    def submit(self, *words):
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_job_that_no_thread_takes_is_given_back_and_not_waited_for(database):
+    task_id = database.task()
+    made = engine.Engine(
+        database.jobs, None, ME, go, Full(), slots=1, heartbeat=10
+    )
+    with pytest.raises(RuntimeError):
+        made._fill()
+    assert made.running() == []
+    made._give_back_unknown()
+    assert claims.claim(database.jobs, OTHER, go).task_id == task_id
+    made.close()
+    made.join()
+
+
+def test_the_end_waits_for_a_claim_that_is_being_made(database, monkeypatch):
+    """Nobody would run what it takes, and nobody knows yet that it does."""
+    claiming, go_on = threading.Event(), threading.Event()
+
+    def slowly(*words):
+        claiming.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(claims, 'claim', slowly)
+    made = engine.Engine(
+        database.jobs, None, ME, go, None, slots=1, heartbeat=10
+    )
+    made.start()
+    assert claiming.wait(60)
+    made.close()
+    end = threading.Thread(target=made.join)
+    end.start()
+    end.join(0.3)
+    assert end.is_alive()
+    go_on.set()
+    end.join(60)
+    assert not end.is_alive()
 
 
 # --- who is dead ---

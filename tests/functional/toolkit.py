@@ -1,5 +1,6 @@
 """Drives the installed ``glance-wsgi`` as a person does."""
 
+import collections
 import contextlib
 import json
 import os
@@ -132,6 +133,26 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+def waiting(word: str) -> list[str]:
+    """What the threads wait for of each process that has a word in its line.
+
+    By the names of the kernel's functions: proc(5), "wchan".
+    """
+    found = []
+    for process in psutil.process_iter(['cmdline', 'status']):
+        line = ' '.join(process.info['cmdline'] or ())
+        if word not in line:
+            continue
+        places = collections.Counter()
+        for task in pathlib.Path(f'/proc/{process.pid}/task').glob('*/wchan'):
+            with contextlib.suppress(OSError):
+                places[task.read_text()] += 1
+        found.append(
+            f'{process.pid} {process.info["status"]} {line}: {dict(places)}'
+        )
+    return found
+
+
 def snapshot(path: pathlib.Path) -> dict:
     """Every file below `path`: its rights, owner, time and contents."""
     found = {}
@@ -202,12 +223,18 @@ class Deployed:
 
     def __call__(self, verb, *words, **options):
         """Any verb on this deployment."""
-        return glance_wsgi(
-            verb,
-            f'--state-dir={self.state_dir}',
-            *words,
-            **{'user': self.user, **options},
-        )
+        try:
+            return glance_wsgi(
+                verb,
+                f'--state-dir={self.state_dir}',
+                *words,
+                **{'user': self.user, **options},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(
+                f'{verb} does not end; what runs, and where its threads wait: '
+                f'{waiting(str(self.state_dir))}'
+            ) from error
 
     @property
     def log(self) -> pathlib.Path:

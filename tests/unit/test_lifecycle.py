@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -250,6 +251,9 @@ def test_in_mod_wsgi_the_end_waits_for_requests_then_for_imports(
     monkeypatch.setattr(imports, 'count', counted.append)
     monkeypatch.setattr(imports, 'close', lambda: order.append('closed'))
     monkeypatch.setattr(imports, 'drain', lambda: order.append('imports'))
+    monkeypatch.setattr(
+        lifecycle, 'end_within', lambda seconds: order.append('ending')
+    )
     watched = lifecycle.watch(application)
     body = watched({'PATH_INFO': FILE}, start)
     (drain,) = subscribed
@@ -259,9 +263,31 @@ def test_in_mod_wsgi_the_end_waits_for_requests_then_for_imports(
     assert order == ['closed'], 'nothing begins on the way down'
     body.close()
     thread.join(10)
-    assert order == ['closed', 'imports']
+    assert order == ['closed', 'imports', 'ending']
     # An import is what holds the lock, too.
     (running,) = counted
     with running():
         assert is_busy(busy)
     assert not is_busy(busy)
+
+
+STUCK = """
+import threading
+from glance_wsgi import lifecycle
+
+threading.Thread(target=threading.Event().wait, name='stuck').start()
+lifecycle.end_within(0.2)
+"""
+
+
+def test_a_thread_that_does_not_end_is_told_of_and_does_not_keep_the_process():
+    ended = subprocess.run(
+        [sys.executable, '-c', STUCK],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert 'Timeout' in ended.stderr
+    assert 'in wait' in ended.stderr

@@ -9,6 +9,7 @@ https://modwsgi.readthedocs.io/en/develop/user-guides/registering-cleanup-code.h
 """
 
 import contextlib
+import faulthandler
 import fcntl
 import os
 import threading
@@ -23,6 +24,10 @@ BUSY = 'GLANCE_WSGI_BUSY_FILE'
 SETTLING = 0.5
 """Seconds without a request after which none is on its way: a request that
 was accepted in the last moment comes to Python a little later."""
+
+ENDING = 15.0
+"""Seconds that Python may take to end, when nothing is left to be done. A
+thread that does not end would keep the process for all of its mercy."""
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -118,6 +123,16 @@ class _Body:
                 close()
 
 
+def end_within(seconds: float) -> None:
+    """End this process, at the latest then, telling where its threads are.
+
+    The clock runs outside of Python, which may not run any more by then.
+    https://docs.python.org/3/library/faulthandler.html
+    """
+    stderr = 2  # Apache's error log; sys.stderr has no file here
+    faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
+
+
 def watch(application: Application) -> Application:
     """The application as it should run here; unchanged but in mod_wsgi."""
     try:
@@ -136,6 +151,7 @@ def watch(application: Application) -> Application:
         imports.close()
         life.wait_for_requests()
         imports.drain()
+        end_within(ENDING)
 
     subscribe(drain)
     return life.watch(application)

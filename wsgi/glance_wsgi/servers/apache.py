@@ -376,10 +376,20 @@ class Apache(servers.Part):
         :param timeout: seconds
         :return: the processes that still have something to finish
         """
-        parent = self.parent()
-        if parent is not None:
-            processes.send(parent, signal.SIGWINCH)
+        self.close()
         return processes.wait(everything, timeout)
+
+    def close(self) -> psutil.Process | None:
+        """Have it take no new requests; its parent, if it still runs.
+
+        It is told only once: at the second time it waits for its children no
+        longer, but ends them (server/mpm/event/event.c, "shutdown_pending").
+        """
+        parent = self.parent()
+        if parent is not None and processes.listening(parent):
+            processes.send(parent, signal.SIGWINCH)
+            processes.wait_until_deaf(parent)
+        return parent
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
         owner = self.deployment.user.owner

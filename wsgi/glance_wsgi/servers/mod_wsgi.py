@@ -187,14 +187,12 @@ class Daemons(apache.Apache):
         self, everything: list[psutil.Process], timeout: float
     ) -> list[psutil.Process]:
         deadline = time.monotonic() + timeout
-        parent = self.parent()
+        # Apache closes its sockets, then waits for its children; for at least
+        # a second, in which it is made to stand still, so that it neither
+        # replaces nor kills the daemon processes while they finish. It goes
+        # on only when they have.
+        parent = self.close()
         if parent is not None:
-            # Apache closes its sockets, then waits for its children; for at
-            # least a second, in which it is made to stand still, so that it
-            # neither replaces nor kills the daemon processes while they
-            # finish. It goes on only when they have.
-            processes.send(parent, signal.SIGWINCH)
-            processes.wait_until_deaf(parent)
             processes.send(parent, signal.SIGSTOP)
             daemons = [
                 child

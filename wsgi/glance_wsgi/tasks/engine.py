@@ -67,6 +67,12 @@ class Engine:
         self._in_doubt = False
         self._closing = threading.Event()
         self._ended = threading.Event()
+        self._puller = threading.Thread(
+            target=self._pull, name='tasks_pull', daemon=True
+        )
+        self._beater = threading.Thread(
+            target=self._beat, name='tasks_beat', daemon=True
+        )
 
     def submit(self, job: Job, live: Any) -> None:
         """Accept a job; when this returns it outlives this process.
@@ -90,10 +96,8 @@ class Engine:
 
     def start(self) -> None:
         """Begin to pull, and to show that this process lives."""
-        for target in (self._pull, self._beat):
-            threading.Thread(
-                target=target, name=f'tasks{target.__name__}', daemon=True
-            ).start()
+        self._puller.start()
+        self._beater.start()
 
     def close(self) -> None:
         """Claim nothing from now on."""
@@ -102,6 +106,9 @@ class Engine:
 
     def join(self) -> None:
         """After `close`: wait until all that runs here has ended."""
+        # What it is claiming just now is going to run, or is given back.
+        if self._puller.is_alive():
+            self._puller.join()
         with self._changed:
             self._changed.wait_for(lambda: not self._held)
         self._ended.set()
@@ -136,7 +143,12 @@ class Engine:
             if job is None:
                 return
             self._held[job.task_id] = job
-            self._pool.submit(self._run, job)
+            try:
+                self._pool.submit(self._run, job)
+            except BaseException:
+                # Ours without running: what is in doubt is given back.
+                self._held.pop(job.task_id)
+                raise
 
     def _give_back_unknown(self) -> None:
         """Jobs that are ours without our knowing: a claim was cut off."""
