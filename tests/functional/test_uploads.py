@@ -57,11 +57,6 @@ def limited(workspace, request):
         yield deployment, cloud
 
 
-CUT = toolkit.SERVER == 'apache-uwsgi'
-"""Whether an answer to half an upload may be lost, with Glance alone too:
-doc/source/apache-uwsgi.rst."""
-
-
 @contextlib.contextmanager
 def image_of(cloud, **properties):
     image = images.create(cloud, **properties)
@@ -85,9 +80,8 @@ def put(cloud, image, data, action='file', **headers):
 def assert_refused(limited, answer, image, status, text):
     """It is refused with Glance's own words, and nothing is left of it."""
     deployment, cloud = limited
-    if not (CUT and answer.status_code == 502):
-        assert answer.status_code == status, answer.text
-        assert text in answer.text
+    assert answer.status_code == status, answer.text
+    assert text in answer.text
     toolkit.until(
         lambda: not images.files_of(deployment, image), 'no data is left'
     )

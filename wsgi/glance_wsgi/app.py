@@ -18,6 +18,7 @@ from glance_wsgi.data import uploads
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import sending
 from glance_wsgi.servers import uwsgi_continue
+from glance_wsgi.servers import uwsgi_lingering
 from glance_wsgi.tasks import service
 
 Application = Callable[..., Iterable[bytes]]
@@ -39,6 +40,7 @@ def build() -> Application:
         uploads.outlive_kills,
         functools.partial(downloads.hand_off, sender=sending.sender()),
         service.run_durably,
+        uwsgi_lingering.linger,
         uwsgi_continue.answer,
         lifecycle.watch,
     ):

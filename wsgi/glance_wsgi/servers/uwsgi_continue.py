@@ -76,6 +76,11 @@ class _Input:
         self.invite()
         return iter(self._wrapped)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether the client still waits for the invitation."""
+        return self._descriptor is not None
+
     def invite(self) -> None:
         """Tell the client to send the body, once."""
         descriptor, self._descriptor = self._descriptor, None
