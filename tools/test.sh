@@ -11,10 +11,10 @@
 #   tools/test.sh perf -- --rounds 1            the benchmark, on a quiet machine
 #
 # It installs what the tests need: system packages (as root only), tox in a
-# virtualenv of its own. Several environments run at once, one for each CPU, and
-# what they print is shown of those that failed. A failure does not stop the
-# others; tox ends with the result and the seconds of each; then come the tests
-# that failed, once more.
+# virtualenv of its own. Several environments run at once, one more than there
+# are CPUs since tests wait a lot, and what they print is shown of those that
+# failed. A failure does not stop the others; tox ends with the result and the
+# seconds of each; then come the tests that failed, once more.
 . "$(dirname "$0")/common.sh"
 
 # Every supported Glance and every supported Python is met once,
@@ -142,7 +142,7 @@ rm -rf "$PLACE/.tox/reports"
 cd "$TOP"
 # Also after Ctrl-C; tox's exit code stays the script's.
 trap '"$PYTHON" tools/failures.py "$PLACE/.tox/reports"' EXIT
-how=run
-[ ${#run[@]} = 1 ] || how='run-parallel'
-"$TOOL" "$how" --workdir "$PLACE/.tox" "${discover[@]}" \
+how=(run)
+[ ${#run[@]} = 1 ] || how=(run-parallel --parallel "$(($(nproc) + 1))")
+"$TOOL" "${how[@]}" --workdir "$PLACE/.tox" "${discover[@]}" \
     -e "$(IFS=,; echo "${run[*]}")" "$@" 9>&-

@@ -42,7 +42,7 @@ class Lingering:
     def __call__(
         self, environ: Environ, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        refused = []
+        refused: list[str] = []
 
         def start(status: str, *words: Any) -> Any:
             refused[:] = [status] if status >= '4' else []
@@ -84,5 +84,5 @@ def _reader(environ: Environ) -> Callable[[], bytes]:
         # a refusal it never will.
         return bytes
     if 'chunked' in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
-        return uwsgi.chunked_read  # type: ignore[no-any-return]
-    return lambda: body.read(PIECE)  # type: ignore[no-any-return]
+        return uwsgi.chunked_read
+    return lambda: body.read(PIECE)
