@@ -350,10 +350,10 @@ class Fleet:
                     'glance_wsgi_requirement': (
                         f'glance-wsgi[smoke]=={self.version}'
                     ),
-                    'glance_wsgi_pip_arguments': (
-                        f'--no-index --find-links {WHEELS}'
-                        ' --find-links /srv/own'
-                    ),
+                    'glance_wsgi_pip': {
+                        'no_index': True,
+                        'find_links': f'{WHEELS} /srv/own',
+                    },
                     'glance_wsgi_public_url': f'http://{FRONT}:9292',
                     'glance_wsgi_keystone_url': (
                         f'http://{network.GATEWAY}:5000/v3'
