@@ -9,7 +9,6 @@ from typing import Any
 from cliff import lister
 
 from glance_wsgi import errors
-from glance_wsgi import install
 from glance_wsgi import lint
 from glance_wsgi import programs
 from glance_wsgi.cmd import base
@@ -28,6 +27,8 @@ class Check(base.Verb, lister.Lister):
     values have to fit to each other. Nothing is changed, and nothing that a
     file names is run.
     """
+
+    prefers_installed = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
@@ -52,7 +53,7 @@ class Check(base.Verb, lister.Lister):
         files = parsed_args.files
         ours = not files
         if ours:
-            deployment = install.as_installed(self.existing(parsed_args))
+            deployment = self.meant(parsed_args)
             files = lint.targets(deployment)
             service = deployment.user
         context = Context()

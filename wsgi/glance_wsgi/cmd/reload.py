@@ -6,8 +6,6 @@ import time
 
 from glance_wsgi import errors
 from glance_wsgi import install
-from glance_wsgi import servers
-from glance_wsgi import state
 from glance_wsgi import steps
 from glance_wsgi.cmd import base
 from glance_wsgi.cmd.down import seconds
@@ -23,12 +21,11 @@ class Reload(base.Verb):
     """
 
     interrupts = base.ENDS
+    prefers_installed = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
         parser = super().get_parser(prog_name)
-        # The one that is installed, if there is one.
-        parser.set_defaults(state_dir=None)
         parser.add_argument(
             '--timeout',
             metavar='SECONDS',
@@ -45,7 +42,7 @@ class Reload(base.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Write, try, replace; a line for each."""
         os.umask(0o022)
-        if self._is_installed(parsed_args):
+        if self.means_installed(parsed_args):
             return self._reload_installed(parsed_args.timeout)
         deployment = self.existing(parsed_args)
         timeout = parsed_args.timeout
@@ -62,22 +59,6 @@ class Reload(base.Verb):
             up.reload(timeout, self._tell)
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         return 0
-
-    def _is_installed(self, parsed_args: argparse.Namespace) -> bool:
-        """Whether the person means what is installed."""
-        known = install.facts()
-        if known is None or self._runs_itself(parsed_args):
-            return False
-        given = parsed_args.state_dir
-        named = given and str(state.StateDir(given).path)
-        return named in (None, known['state_dir'])
-
-    def _runs_itself(self, parsed_args: argparse.Namespace) -> bool:
-        """Whether something runs that "up" has started."""
-        deployment = self.find(parsed_args.state_dir)
-        if deployment.marker is None:
-            return False
-        return bool(servers.load(deployment).processes())
 
     def _reload_installed(self, timeout: float | None) -> int:
         install.check_root()
