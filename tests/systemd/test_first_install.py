@@ -136,6 +136,11 @@ def test_the_glance_of_etc_is_hosted_where_up_has_made_none(fresh):
         assert checked.returncode == 0, checked.stdout
         # The Emperor's, a vassal's for each, the unit, and what is hosted.
         assert 'Checked 6 files' in checked.stderr
+        rendered = fresh.glance_wsgi('render', '--diff')
+        assert rendered.stdout == ''
+        said = rendered.stderr.splitlines()
+        assert {line.split()[0] for line in said} == {'unchanged'}
+        assert any('/etc/glance-wsgi/' in line for line in said)
         drained = fresh.glance_wsgi('drain', check=False)
         assert drained.returncode == 0, drained.stderr
         fresh.glance_wsgi('resume')

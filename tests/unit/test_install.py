@@ -58,9 +58,9 @@ class System:
             raise REFUSED
 
     def load(self, deployment, name=None):
-        names = (name or self.server).split('+')
+        name = name or self.server
         return types.SimpleNamespace(
-            parts=tuple(self.part(item) for item in names)
+            name=name, parts=tuple(map(self.part, name.split('+')))
         )
 
     def part(self, service):
@@ -285,10 +285,26 @@ def test_a_reload_takes_what_was_installed_before_a_kill(
     assert seen != [9]
 
 
-def reloaded(machine, state_dir=None):
+def reloaded(machine, state_dir=None, server=None):
     verb = reload.Reload(None, argparse.Namespace(debug=False))
     verb._runs_itself = lambda deployment: False
-    return verb.run(argparse.Namespace(state_dir=state_dir, timeout=None))
+    words = {'state_dir': state_dir, 'server': server, 'timeout': None}
+    return verb.run(argparse.Namespace(**words))
+
+
+def test_a_reload_of_another_server_than_the_installed_one_is_refused(
+    machine, monkeypatch, capsys
+):
+    machine.installed('emperor')
+    done = []
+    monkeypatch.setattr(
+        install.Installation, 'reload', lambda *words: done.append(words)
+    )
+    assert reloaded(machine, server='apache') == errors.Exit.BAD_OPTION
+    assert 'emperor that hosts' in capsys.readouterr().err
+    assert done == []
+    assert reloaded(machine, server='emperor') == errors.Exit.OK
+    assert len(done) == 1
 
 
 def test_after_a_first_install_was_killed_nothing_can_be_reloaded(

@@ -6,9 +6,11 @@ import time
 
 from glance_wsgi import errors
 from glance_wsgi import install
+from glance_wsgi import servers
 from glance_wsgi import steps
 from glance_wsgi.cmd import base
 from glance_wsgi.cmd.down import seconds
+from glance_wsgi.deployment import Deployment
 
 
 class Reload(base.Verb):
@@ -27,6 +29,12 @@ class Reload(base.Verb):
         """The parser with the options of this verb."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
+            '--server',
+            metavar='SERVER',
+            help='Refuse to, unless this is the server that hosts it. '
+            '"reload" changes to no other one; "up" and "install" do.',
+        )
+        parser.add_argument(
             '--timeout',
             metavar='SECONDS',
             type=seconds,
@@ -43,8 +51,9 @@ class Reload(base.Verb):
         """Write, try, replace; a line for each."""
         os.umask(0o022)
         if self.means_installed(parsed_args):
-            return self._reload_installed(parsed_args.timeout)
+            return self._reload_installed(parsed_args)
         deployment = self.existing(parsed_args)
+        _check_server(deployment, parsed_args.server)
         timeout = parsed_args.timeout
         if timeout is None:
             timeout = float(deployment.conf.server.task_mercy)
@@ -60,7 +69,7 @@ class Reload(base.Verb):
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         return 0
 
-    def _reload_installed(self, timeout: float | None) -> int:
+    def _reload_installed(self, parsed_args: argparse.Namespace) -> int:
         install.check_root()
         self._left = {}
         began = time.monotonic()
@@ -73,6 +82,8 @@ class Reload(base.Verb):
                     'Run it again.',
                     'What it had begun has been put back.',
                 )
+            _check_server(deployment, parsed_args.server)
+            timeout = parsed_args.timeout
             if timeout is None:
                 timeout = float(deployment.conf.server.task_mercy)
             later = install.Installation(deployment).reload(
@@ -88,3 +99,21 @@ class Reload(base.Verb):
         if self._left.get(name) != left:
             print(f'{name}: {left} to be replaced', flush=True)
         self._left[name] = left
+
+
+def _check_server(deployment: Deployment, wanted: str | None) -> None:
+    """It is hosted by the server that the person believes it is.
+
+    :raises errors.ServerUnknown: there is none of that name
+    :raises errors.BadOption: it is another one
+    """
+    if wanted is None:
+        return
+    wanted = servers.load(deployment, wanted).name
+    name = servers.load(deployment).name
+    if wanted != name:
+        raise errors.BadOption(
+            f'It is {name} that hosts this deployment, not {wanted}.',
+            f'Leave --server out, or give it {name}; to change to {wanted} '
+            'is what "install" is for, and "up" after "down".',
+        )
