@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import shutil
 
 import material
 import pytest
 
 from glance_wsgi import applications
 from glance_wsgi import install
+from glance_wsgi import render
+from glance_wsgi import steps
 from glance_wsgi.cmd import main
 from glance_wsgi.errors import Exit
 
@@ -172,6 +175,80 @@ def test_a_file_that_cannot_be_compared_with_is_one_line(run, place):
     code, said = run('--diff')
     assert code == Exit.STATE_NOT_WRITABLE
     assert said.err.splitlines()[-1].startswith('glance-wsgi: ')
+
+
+@pytest.fixture
+def templates(tmp_path, monkeypatch):
+    """The templates, as files that a test may break."""
+    copied = tmp_path / 'httpd'
+    shutil.copytree(render.template_directory(), copied)
+    monkeypatch.setattr(render, 'template_directory', lambda: copied)
+    return copied
+
+
+BROKEN = [
+    ('uwsgi-limits.ini.j2', '{{ nobody }}'),
+    ('uwsgi-limits.ini.j2', '{% if %}'),
+    ('application.wsgi.j2', '{% include "none.j2" %}'),
+]
+
+
+def is_incomplete(code, said, template):
+    assert code == Exit.TEMPLATE_INCOMPLETE
+    (line,) = said.err.splitlines()
+    assert f'{template}, line 1, ' in line
+    assert 'Nothing was changed. Put it back' in line
+    return True
+
+
+@pytest.mark.parametrize(('name', 'text'), BROKEN)
+def test_a_template_that_is_broken_writes_nothing(
+    run, tmp_path, templates, name, text
+):
+    (templates / name).write_text(text)
+    code, said = run('--output', tmp_path / 'output')
+    assert is_incomplete(code, said, templates / name)
+    assert said.out == ''
+    assert not (tmp_path / 'output').exists()
+
+
+@pytest.mark.parametrize(('name', 'text'), BROKEN)
+def test_a_template_that_is_broken_keeps_up_from_making_anything(
+    capsys, tmp_path, templates, name, text
+):
+    (templates / name).write_text(text)
+    place = tmp_path / 'new'
+    code = main.main(['up', '--state-dir', str(place)])
+    assert is_incomplete(code, capsys.readouterr(), templates / name)
+    assert not place.exists()
+
+
+def test_what_a_gate_tells_tempest_is_rendered_before_anything_too(
+    capsys, tmp_path, templates
+):
+    (templates / 'tempest.conf.j2').write_text('{{ nobody }}')
+    place = tmp_path / 'new'
+    code = main.main(['up', '--state-dir', str(place), '--profile', 'gate'])
+    said = capsys.readouterr()
+    assert is_incomplete(code, said, templates / 'tempest.conf.j2')
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(('name', 'text'), BROKEN)
+def test_a_template_that_is_broken_lets_reload_leave_everything(
+    capsys, monkeypatch, place, templates, name, text
+):
+    material.rendered(place, server='uwsgi')
+    before = files(place)
+    # So that it would write every other file.
+    (templates / 'glance-api.conf.j2').write_text('[DEFAULT]\n')
+    (templates / name).write_text(text)
+    monkeypatch.setattr(steps.Up, 'check_running', lambda self: None)
+    code = main.main(['reload', '--state-dir', str(place)])
+    assert is_incomplete(code, capsys.readouterr(), templates / name)
+    left = files(place)
+    left.pop(place / '.lock')
+    assert left == before
 
 
 def test_without_a_deployment_it_prints_what_it_would_be(capsys, tmp_path):
