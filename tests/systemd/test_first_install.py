@@ -1,5 +1,7 @@
 """What a first "install" meets on a machine, and leaves when it fails."""
 
+import json
+
 import machine
 import pytest
 import snapshots
@@ -126,6 +128,22 @@ def test_the_glance_of_etc_is_hosted_where_up_has_made_none(fresh):
         assert f'{own}/data/fast' in writable
         assert f'{own}/data/staging' in writable
         assert own not in writable
+        shown = json.loads(fresh.glance_wsgi('status', '-f', 'json').stdout)
+        assert shown['serving']
+        assert shown['glance-api health'] == 'OK'
+        assert shown['database upgrade'] == 'none'
+        checked = fresh.glance_wsgi('check', '-f', 'json', check=False)
+        assert checked.returncode == 0, checked.stdout
+        # The Emperor's, a vassal's for each, the unit, and what is hosted.
+        assert 'Checked 6 files' in checked.stderr
+        rendered = fresh.glance_wsgi('render', '--diff')
+        assert rendered.stdout == ''
+        said = rendered.stderr.splitlines()
+        assert {line.split()[0] for line in said} == {'unchanged'}
+        assert any('/etc/glance-wsgi/' in line for line in said)
+        drained = fresh.glance_wsgi('drain', check=False)
+        assert drained.returncode == 0, drained.stderr
+        fresh.glance_wsgi('resume')
     finally:
         fresh.glance_wsgi('uninstall', check=False)
         fresh('mv', f'{own}/away.json', f'{own}/deployment.json')

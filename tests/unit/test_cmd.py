@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import material
 import pytest
 
 from glance_wsgi import errors
@@ -119,6 +120,28 @@ def test_a_verb_without_a_deployment_says_where_it_looked(run, tmp_path, verb):
     assert code == Exit.STATE_MISSING
     assert str(tmp_path / 'none') in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('server', 'code'),
+    [
+        ('mod_wsgi', Exit.BAD_OPTION),
+        ('nonsense', Exit.SERVER_UNKNOWN),
+        # It is the one, but does not run.
+        ('apache-uwsgi', Exit.NOT_SERVING),
+    ],
+)
+def test_a_reload_is_refused_where_another_server_hosts(
+    run, tmp_path, server, code
+):
+    made = material.deployment(tmp_path, server='apache-uwsgi')
+    made.state.options.write_text(made.options_text())
+    made.state.write_marker({})
+    words = ['--state-dir', tmp_path, '--server', server]
+    found, said = run('reload', *words)
+    assert found == code
+    assert len(said.err.splitlines()) == 1
+    assert ('apache-uwsgi' in said.err) == (code != Exit.NOT_SERVING)
 
 
 @pytest.mark.parametrize('verb', ['up', 'down', 'reload', 'render', 'status'])

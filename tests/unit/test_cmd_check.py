@@ -2,6 +2,7 @@
 
 import json
 
+import material
 import pytest
 from lint_cases import GOOD
 
@@ -83,6 +84,74 @@ def test_a_file_that_is_none_is_one_line(run):
     code, said = run('Dear reader\n')
     assert code == Exit.FILE_NOT_CHECKED
     assert said.out == '' and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize('way', ['directory', 'glob'])
+@pytest.mark.parametrize('server', ['apache-uwsgi', 'mod_wsgi', 'uwsgi'])
+def test_what_render_has_written_can_be_checked(capsys, tmp_path, server, way):
+    """Without it being where it says that it is."""
+    if server != 'uwsgi':
+        material.need_apache(*(['mod_wsgi.so'] * (server == 'mod_wsgi')))
+    output = tmp_path / 'output'
+    place = tmp_path / 'none'
+    words = ['--state-dir', place, '--server', server, '--output', output]
+    if server == 'mod_wsgi':
+        module = material.platforms.current().apache.modules / 'mod_wsgi.so'
+        words += ['--mod-wsgi', module]
+    assert main.main(['render', *map(str, words)]) == Exit.OK
+    capsys.readouterr()
+    files = [path for path in output.rglob('*') if path.is_file()]
+    given = [output] if way == 'directory' else files
+    code = main.main(['check', '-f', 'json', *map(str, given)])
+    said = capsys.readouterr()
+    assert code == Exit.OK, said
+    found = {row['rule'] for row in json.loads(said.out)}
+    assert not found & {'include-apache', 'include-uwsgi'}
+    scripts = [path for path in files if path.suffix == '.wsgi']
+    assert len(scripts) == 2
+    checked = len(files) - len(scripts)
+    assert f'Checked {checked} files, passed over 2: ' in said.err
+
+
+def test_what_is_wrong_in_an_included_file_of_a_directory_is_found(
+    capsys, tmp_path
+):
+    place = tmp_path / 'srv' / 'apache'
+    place.mkdir(parents=True)
+    (place / 'whole.conf').write_text(
+        'Listen 80\nInclude /srv/apache/part.conf\n'
+    )
+    (place / 'part.conf').write_text('ProxyPass /image/ "http://[::1]:1"\n')
+    (place / 'notes').write_text('Dear reader\n')
+    (place / 'image').write_bytes(b'\0')
+    code = main.main(['check', '-f', 'json', str(tmp_path)])
+    said = capsys.readouterr()
+    assert code == Exit.CHECK_ERRORS
+    rows = [
+        row for row in json.loads(said.out) if row['rule'] == 'proxy-slash'
+    ]
+    # Once, as a part of the whole.
+    assert [row['where'] for row in rows] == [f'{place}/part.conf:1']
+    assert 'Checked 2 files, passed over 2: ' in said.err
+
+
+def test_a_directory_without_a_configuration_is_one_line(capsys, tmp_path):
+    (tmp_path / 'notes').write_text('Dear reader\n')
+    (tmp_path / 'large').write_text('[uwsgi]\n' * 2**18)
+    code = main.main(['check', str(tmp_path)])
+    said = capsys.readouterr()
+    assert code == Exit.FILE_NOT_CHECKED
+    (line,) = said.err.splitlines()
+    assert str(tmp_path) in line
+
+
+def test_a_file_that_is_none_is_refused_beside_others(capsys, tmp_path):
+    """It was meant to be checked, unlike those in a directory."""
+    (tmp_path / 'notes').write_text('Dear reader\n')
+    (tmp_path / 'one.ini').write_text('[uwsgi]\nini = none\n')
+    names = [str(tmp_path / name) for name in ('one.ini', 'notes')]
+    assert main.main(['check', *names]) == Exit.FILE_NOT_CHECKED
+    assert 'notes' in capsys.readouterr().err
 
 
 def test_without_a_file_there_has_to_be_a_deployment(capsys, tmp_path):

@@ -1,10 +1,16 @@
 """``glance-wsgi render``: printed, written, compared."""
 
+import os
 import pathlib
+import shutil
 
 import material
 import pytest
 
+from glance_wsgi import applications
+from glance_wsgi import install
+from glance_wsgi import render
+from glance_wsgi import steps
 from glance_wsgi.cmd import main
 from glance_wsgi.errors import Exit
 
@@ -37,6 +43,12 @@ def files(directory):
         for path in directory.rglob('*')
         if path.is_file()
     }
+
+
+def told(said):
+    """What was said of each file beside the output."""
+    lines = (line.split() for line in said.err.splitlines())
+    return {pathlib.Path(path): word for word, path in lines}
 
 
 def test_every_file_is_printed_behind_its_path_and_nothing_is_written(
@@ -83,10 +95,160 @@ def test_what_is_written_says_what_has_changed(run, tmp_path, server):
 def test_a_difference_is_shown_and_nothing_written(run, tmp_path):
     output = tmp_path / 'output'
     assert run('--output', output, '--threads', '16')[0] == Exit.OK
+    before = files(output)
     code, said = run('--output', output, '--diff', '--threads', '5')
     assert code == Exit.OK
     assert '-threads = 16\n' in said.out
     assert '+threads = 5\n' in said.out
+    assert files(output) == before
+    words = told(said)
+    assert words.keys() == before.keys()
+    changed = {path.name for path, word in words.items() if word == 'changed'}
+    # And the script, since Glance's own configuration has as many threads.
+    assert changed == {'glance-api.ini', 'glance-api.wsgi'}
+
+
+def test_a_directory_that_is_compared_with_is_not_even_made(run, tmp_path):
+    code, said = run('--output', tmp_path / 'output', '--diff')
+    assert code == Exit.OK
+    assert '+lazy-apps = true\n' in said.out
+    assert set(told(said).values()) == {'changed'}
+    assert not (tmp_path / 'output').exists()
+
+
+def test_what_is_printed_is_said_to_have_changed_or_not(run, place):
+    code, said = run()
+    assert code == Exit.OK
+    assert set(told(said).values()) == {'changed'}
+    script = place / 'etc' / 'wsgi' / 'glance-api.wsgi'
+    made = material.deployment(place)
+    applications.of(made)[-1].files[-1].write()
+    before = files(place)
+    _, said = run()
+    assert told(said).pop(script) == 'unchanged'
+    assert set(told(said).values()) == {'changed', 'unchanged'}
+    assert files(place) == before
+
+
+@pytest.fixture
+def system(monkeypatch, tmp_path, place):
+    """The system's places, in which the deployment is installed."""
+    if os.geteuid():
+        pytest.skip('not root: only root is told what is installed')
+    places = install.Places(
+        tmp_path / 'etc', tmp_path / 'run', tmp_path / 'log', system=True
+    )
+    places.etc.mkdir()
+    monkeypatch.setattr(install.Places, 'of_system', lambda *_: places)
+    install._marker().write_text(f'{{"state_dir": "{place}", "files": []}}')
+    install.options_file().write_text('[server]\nthreads = 9\n')
+    return places
+
+
+@pytest.mark.parametrize('named', [True, False])
+def test_what_is_installed_is_what_it_is_compared_with(
+    system, capsys, place, named
+):
+    ini = system.etc / 'vassals' / 'glance-api.ini'
+    ini.parent.mkdir()
+    ini.write_text('threads = 8\n')
+    words = ['render', '--diff', *(['--state-dir', place] if named else ())]
+    assert main.main([*map(str, words)]) == Exit.OK
+    said = capsys.readouterr()
+    assert told(said)[ini] == 'changed'
+    assert '-threads = 8\n' in said.out
+    assert '+threads = 9\n' in said.out
+    assert not any(path.is_relative_to(place) for path in told(said))
+
+
+def test_another_deployment_than_the_installed_one_is_its_own(
+    system, capsys, tmp_path
+):
+    other = tmp_path / 'other'
+    assert main.main(['render', '--diff', '--state-dir', str(other)]) == 0
+    said = capsys.readouterr()
+    assert other / 'etc' / 'vassals' / 'glance-api.ini' in told(said)
+
+
+def test_a_file_that_cannot_be_compared_with_is_one_line(run, place):
+    (place / 'etc' / 'vassals' / 'glance-api.ini').mkdir()
+    code, said = run('--diff')
+    assert code == Exit.STATE_NOT_WRITABLE
+    assert said.err.splitlines()[-1].startswith('glance-wsgi: ')
+
+
+@pytest.fixture
+def templates(tmp_path, monkeypatch):
+    """The templates, as files that a test may break."""
+    copied = tmp_path / 'httpd'
+    shutil.copytree(render.template_directory(), copied)
+    monkeypatch.setattr(render, 'template_directory', lambda: copied)
+    return copied
+
+
+BROKEN = [
+    ('uwsgi-limits.ini.j2', '{{ nobody }}'),
+    ('uwsgi-limits.ini.j2', '{% if %}'),
+    ('application.wsgi.j2', '{% include "none.j2" %}'),
+]
+
+
+def is_incomplete(code, said, template):
+    assert code == Exit.TEMPLATE_INCOMPLETE
+    (line,) = said.err.splitlines()
+    assert f'{template}, line 1, ' in line
+    assert 'Nothing was changed. Put it back' in line
+    return True
+
+
+@pytest.mark.parametrize(('name', 'text'), BROKEN)
+def test_a_template_that_is_broken_writes_nothing(
+    run, tmp_path, templates, name, text
+):
+    (templates / name).write_text(text)
+    code, said = run('--output', tmp_path / 'output')
+    assert is_incomplete(code, said, templates / name)
+    assert said.out == ''
+    assert not (tmp_path / 'output').exists()
+
+
+@pytest.mark.parametrize(('name', 'text'), BROKEN)
+def test_a_template_that_is_broken_keeps_up_from_making_anything(
+    capsys, tmp_path, templates, name, text
+):
+    (templates / name).write_text(text)
+    place = tmp_path / 'new'
+    code = main.main(['up', '--state-dir', str(place)])
+    assert is_incomplete(code, capsys.readouterr(), templates / name)
+    assert not place.exists()
+
+
+def test_what_a_gate_tells_tempest_is_rendered_before_anything_too(
+    capsys, tmp_path, templates
+):
+    (templates / 'tempest.conf.j2').write_text('{{ nobody }}')
+    place = tmp_path / 'new'
+    code = main.main(['up', '--state-dir', str(place), '--profile', 'gate'])
+    said = capsys.readouterr()
+    assert is_incomplete(code, said, templates / 'tempest.conf.j2')
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(('name', 'text'), BROKEN)
+def test_a_template_that_is_broken_lets_reload_leave_everything(
+    capsys, monkeypatch, place, templates, name, text
+):
+    material.rendered(place, server='uwsgi')
+    before = files(place)
+    # So that it would write every other file.
+    (templates / 'glance-api.conf.j2').write_text('[DEFAULT]\n')
+    (templates / name).write_text(text)
+    monkeypatch.setattr(steps.Up, 'check_running', lambda self: None)
+    code = main.main(['reload', '--state-dir', str(place)])
+    assert is_incomplete(code, capsys.readouterr(), templates / name)
+    left = files(place)
+    left.pop(place / '.lock')
+    assert left == before
 
 
 def test_without_a_deployment_it_prints_what_it_would_be(capsys, tmp_path):

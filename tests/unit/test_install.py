@@ -17,6 +17,7 @@ from glance_wsgi import servers
 from glance_wsgi import state
 from glance_wsgi import systemd
 from glance_wsgi.cmd import reload
+from glance_wsgi.cmd import status
 from glance_wsgi.deployment import Deployment
 
 REFUSED = errors.InstallFailed('It is refused.', 'Mend it.')
@@ -57,9 +58,9 @@ class System:
             raise REFUSED
 
     def load(self, deployment, name=None):
-        names = (name or self.server).split('+')
+        name = name or self.server
         return types.SimpleNamespace(
-            parts=tuple(self.part(item) for item in names)
+            name=name, parts=tuple(map(self.part, name.split('+')))
         )
 
     def part(self, service):
@@ -284,10 +285,26 @@ def test_a_reload_takes_what_was_installed_before_a_kill(
     assert seen != [9]
 
 
-def reloaded(machine, state_dir=None):
+def reloaded(machine, state_dir=None, server=None):
     verb = reload.Reload(None, argparse.Namespace(debug=False))
-    verb._runs_itself = lambda parsed_args: False
-    return verb.run(argparse.Namespace(state_dir=state_dir, timeout=None))
+    verb._runs_itself = lambda deployment: False
+    words = {'state_dir': state_dir, 'server': server, 'timeout': None}
+    return verb.run(argparse.Namespace(**words))
+
+
+def test_a_reload_of_another_server_than_the_installed_one_is_refused(
+    machine, monkeypatch, capsys
+):
+    machine.installed('emperor')
+    done = []
+    monkeypatch.setattr(
+        install.Installation, 'reload', lambda *words: done.append(words)
+    )
+    assert reloaded(machine, server='apache') == errors.Exit.BAD_OPTION
+    assert 'emperor that hosts' in capsys.readouterr().err
+    assert done == []
+    assert reloaded(machine, server='emperor') == errors.Exit.OK
+    assert len(done) == 1
 
 
 def test_after_a_first_install_was_killed_nothing_can_be_reloaded(
@@ -310,12 +327,63 @@ def test_a_state_directory_that_is_named_is_what_is_reloaded(machine, capsys):
     assert str(other) in capsys.readouterr().err
 
 
-def test_what_up_has_made_is_shown_as_it_is_installed(machine):
+def meant(state_dir=None, running=False):
+    """What a verb works on that takes a --state-dir."""
+    verb = status.Status(None, argparse.Namespace(debug=False))
+    verb._runs_itself = lambda deployment: running
+    return verb.meant(argparse.Namespace(state_dir=state_dir))
+
+
+def made_by_up(path):
+    material.deployment(path).state.write_marker({})
+    return path
+
+
+def test_what_up_has_made_is_meant_as_it_is_installed(machine):
     machine.installed('emperor')
-    up = material.deployment(machine.root / 'state')
-    assert install.as_installed(up).places.system
-    other = material.deployment(machine.root / 'other')
-    assert install.as_installed(other) is other
+    up = made_by_up(machine.root / 'state')
+    assert meant(up).places.system
+    other = made_by_up(machine.root / 'other')
+    assert not meant(other).places.system
+    assert meant(other).state.path == other
+
+
+def test_what_is_installed_is_meant_where_up_has_made_nothing(machine):
+    """The Glance of others, for instance."""
+    machine.installed('emperor')
+    for named in (None, machine.root / 'state'):
+        found = meant(named)
+        assert found.places.system
+        assert found.hosted == install.GLANCE
+    with pytest.raises(errors.StateMissing):
+        meant(machine.root / 'other')
+
+
+def test_what_up_has_started_is_meant_rather_than_what_is_installed(machine):
+    machine.installed('emperor')
+    up = made_by_up(machine.root / 'state')
+    assert not meant(up, running=True).places.system
+
+
+@pytest.mark.parametrize(('uid', 'system'), [(0, True), (1000, False)])
+def test_only_root_means_what_is_installed_instead_of_their_own(
+    machine, monkeypatch, uid, system
+):
+    machine.installed('emperor')
+    own = made_by_up(machine.root / 'own')
+    monkeypatch.setattr(
+        'glance_wsgi.deployment.default_state_dir', lambda: own
+    )
+    monkeypatch.setattr('os.geteuid', lambda: uid)
+    assert meant().places.system == system
+
+
+def test_what_only_root_may_read_is_refused_to_others(machine, monkeypatch):
+    machine.installed('emperor')
+    install.options_file().write_text('')
+    monkeypatch.setattr('os.access', lambda path, mode: False)
+    with pytest.raises(errors.NotRoot):
+        meant()
 
 
 def test_files_of_a_deployment_are_never_removed_as_stale(

@@ -1,8 +1,10 @@
 """What glance-wsgi writes itself passes its own checks."""
 
+import dataclasses
 import importlib.metadata
 import itertools
 
+import material
 import pytest
 from lint_cases import Machine
 
@@ -82,6 +84,32 @@ def test_a_deployment_that_is_half_made_is_none_to_check(tmp_path):
     with pytest.raises(errors.StateMissing, match='not complete'):
         lint.targets(deployment)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def of_others(tmp_path):
+    """A server for a Glance that others have configured, and its files."""
+    etc = tmp_path / 'glance'
+    etc.mkdir()
+    (etc / 'glance-api.conf').write_text('[database]\nconnection = x\n')
+    _, _ = material.rendered(tmp_path / 'state', glance_config_dir=str(etc))
+    return material.deployment(tmp_path / 'state', glance_config_dir=str(etc))
+
+
+def test_the_configuration_of_others_is_checked_with_the_server(of_others):
+    found = lint.targets(of_others)
+    assert of_others.hosted / 'glance-api.conf' in found
+    assert of_others.places.etc / 'vassals' / 'glance-api.ini' in found
+    assert not of_others.state.secrets.exists()
+
+
+def test_a_hosted_glance_without_its_script_is_incomplete(of_others):
+    of_others.places = dataclasses.replace(of_others.places, system=True)
+    script = of_others.places.etc / 'wsgi' / 'glance-api.wsgi'
+    script.unlink()
+    with pytest.raises(errors.StateMissing, match=str(script)) as caught:
+        lint.targets(of_others)
+    assert 'glance-wsgi install' in caught.value.action
 
 
 def test_an_apache_of_our_own_is_not_run_by_the_systems_user(rendered):

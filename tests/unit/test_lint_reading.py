@@ -72,6 +72,18 @@ def test_what_can_not_be_checked_is_refused(tmp_path, content, saying):
     assert str(path) in caught.value.cause
 
 
+def test_an_ini_file_finds_what_it_includes_below_another_root(read, tmp_path):
+    part = tmp_path / 'etc' / 'part.ini'
+    part.parent.mkdir()
+    part.write_text('[uwsgi]\nharakiri = 5\n')
+    found = read('[uwsgi]\nini = /etc/part.ini\n', 'etc/whole.ini')
+    assert str(found.last('harakiri').place) == f'{part}:2'
+    assert found.unread == ()
+    part.unlink()
+    found = read('[uwsgi]\nini = /etc/part.ini\n', 'etc/whole.ini')
+    assert [name for _, name in found.unread] == ['/etc/part.ini']
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(errors.FileNotChecked, match='No such file'):
         reading.read(tmp_path / 'none')

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -177,7 +178,52 @@ def test_a_missing_variable_is_an_error_that_names_it(name, missing):
     del given[missing]
     with pytest.raises(errors.TemplateIncomplete, match=missing) as caught:
         render.render(name, given)
-    assert name in str(caught.value)
+    # Where it is used, which may be in an included one.
+    place = re.search(r'template (\S+), line (\d+),', caught.value.cause)
+    lines = pathlib.Path(place[1]).read_text().splitlines()
+    assert missing in lines[int(place[2]) - 1]
+
+
+@pytest.fixture
+def templates(tmp_path, monkeypatch):
+    """The templates, as files that a test may break."""
+    copied = tmp_path / 'httpd'
+    shutil.copytree(CHECKOUT, copied)
+    monkeypatch.setattr(render, 'template_directory', lambda: copied)
+    return copied
+
+
+OUTER = 'apache-uwsgi.conf.j2'
+INNER = 'apache-limits.conf.j2'
+
+
+@pytest.mark.parametrize(
+    ('line', 'why'),
+    [
+        ('{{ nobody }}', "'nobody' is undefined"),
+        ('{{ client_timeout.nothing }}', "has no attribute 'nothing'"),
+        ('{% if %}', 'Expected an expression'),
+        ('{{ client_timeout | nonsense }}', "No filter named 'nonsense'"),
+        ('{% include "none.j2" %}', 'none.j2'),
+    ],
+)
+def test_a_mistake_is_found_in_the_template_that_is_included(
+    templates, line, why
+):
+    (templates / INNER).write_text(f'# One.\n# Two.\n{line}\n')
+    with pytest.raises(errors.TemplateIncomplete) as caught:
+        render.render(OUTER, variables(OUTER))
+    assert f'{templates / INNER}, line 3, ' in caught.value.cause
+    assert why in caught.value.cause
+    assert caught.value.outcome == 'Nothing was changed.'
+    assert caught.value.code == errors.Exit.TEMPLATE_INCOMPLETE
+
+
+def test_a_template_that_is_missing_is_named(templates):
+    (templates / OUTER).unlink()
+    with pytest.raises(errors.TemplateIncomplete) as caught:
+        render.render(OUTER, variables(OUTER))
+    assert str(templates / OUTER) in caught.value.cause
 
 
 def test_a_part_that_others_include_is_none_of_their_variables():

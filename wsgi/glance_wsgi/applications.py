@@ -86,6 +86,17 @@ def of(deployment: Deployment) -> tuple[Application, ...]:
     )
 
 
+def can_be_made(deployment: Deployment) -> bool:
+    """Whether there is everything that `of` needs.
+
+    There is no service user yet, or no secrets, where "up" has not come far.
+    What others have configured has its secrets itself.
+    """
+    if deployment.user.owner is None:
+        return False
+    return deployment.hosted is not None or deployment.state.secrets.exists()
+
+
 def names(deployment: Deployment) -> list[str]:
     """Their names, also where they can't be made yet."""
     return [

@@ -1,5 +1,6 @@
 """One deployment: its options and everything that follows from them."""
 
+import copy
 import os
 import pathlib
 import re
@@ -365,6 +366,18 @@ class Deployment:
             for name, kind in stores.items()
             if kind == 'file'
         }
+
+    def imagined(self) -> 'Deployment':
+        """Another one, whose files can be rendered before anything is made.
+
+        Where there are no passwords yet it has empty ones, and where there is
+        no service user yet the one who runs us stands in.
+        """
+        made = copy.copy(self)
+        made.user = self.user.stand_in()
+        if not self.state.secrets.exists():
+            made.passwords = dict.fromkeys(SECRETS, '')
+        return made
 
     @cached_property
     def passwords(self) -> dict[str, str]:

@@ -354,10 +354,9 @@ class UserNotMade(GlanceWSGIError):
 
 
 class TemplateIncomplete(GlanceWSGIError):
-    """A template needs a variable that nobody gave."""
+    """A template is missing, broken, or needs what nobody gave."""
 
     code = Exit.TEMPLATE_INCOMPLETE
-    outcome = 'Later steps were not begun.'
 
 
 class NotRoot(GlanceWSGIError):

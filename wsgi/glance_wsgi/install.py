@@ -103,20 +103,20 @@ def facts() -> dict[str, Any] | None:
 
 
 def installed() -> Deployment | None:
-    """The deployment that is installed; None where there is none."""
+    """The deployment that is installed; None where there is none.
+
+    :raises errors.NotRoot: its options are for root alone to read
+    """
     known = facts()
     if known is None:
         return None
+    if options_file().exists() and not os.access(options_file(), os.R_OK):
+        raise errors.NotRoot(
+            f"{options_file()} can't be read, and the user is not root.",
+            'Run it as root, for example with sudo.',
+        )
     found = Deployment(known['state_dir'], installed=options_file())
     return in_system(found)
-
-
-def as_installed(deployment: Deployment) -> Deployment:
-    """A deployment of "up" as it is installed, where it is."""
-    known = facts()
-    if known is None or known['state_dir'] != str(deployment.state.path):
-        return deployment
-    return installed() or deployment
 
 
 def in_system(deployment: Deployment) -> Deployment:

@@ -44,6 +44,7 @@ def check(deployment: Deployment, server: servers.Server) -> None:
     server.version()
     server.check()
     check_stores(deployment)
+    check_templates(deployment)
     check_state_dir(deployment)
     check_own_settings(deployment)
     check_python(deployment)
@@ -81,6 +82,18 @@ def check_same_server(deployment: Deployment) -> None:
             'replace while it runs.',
             'Run "glance-wsgi down" first.',
         )
+
+
+def check_templates(deployment: Deployment) -> None:
+    """Every file can be rendered, so that none is written where one can't."""
+    imagined = deployment.imagined()
+    wanted = applications.of(imagined)
+    for file in (
+        *(file for application in wanted for file in application.files),
+        *servers.load(imagined).files(wanted),
+        *((gate.tempest_file(imagined),) if imagined.gate else ()),
+    ):
+        file.text()
 
 
 def check_paths(deployment: Deployment) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import pathlib
 import re
+import traceback
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +35,7 @@ class File:
     def text(self) -> str:
         """What has to be in it.
 
-        :raises errors.TemplateIncomplete: a variable is missing
+        :raises errors.TemplateIncomplete: see `render`
         """
         return render(self.template, self.variables)
 
@@ -45,7 +46,7 @@ class File:
     def write(self) -> bool:
         """Write it if it is missing or was another one; True if so.
 
-        :raises errors.TemplateIncomplete: a variable is missing
+        :raises errors.TemplateIncomplete: see `render`
         """
         return state.write_file(self.path, self.text(), self.owner, self.mode)
 
@@ -108,12 +109,27 @@ def sections(template: str) -> set[str]:
 def render(template: str, variables: Mapping[str, Any]) -> str:
     """Fill a template of httpd/.
 
-    :raises errors.TemplateIncomplete: it needs a variable that is missing
+    :raises errors.TemplateIncomplete: it needs a variable that is missing, or
+        is no template; or one that it includes
     """
     try:
         return environment().get_template(template).render(variables)
-    except jinja2.UndefinedError as error:
+    except jinja2.TemplateError as error:
+        why = (error.message or str(error)).rstrip('.')
         raise errors.TemplateIncomplete(
-            f"The template {template} can't be filled: {error.message}.",
-            'Give it a value; doc/source/templates.rst lists all variables.',
+            f"The template {_place(template, error)} can't be filled: {why}.",
+            'Put it back as it was, or install glance-wsgi again.',
         ) from error
+
+
+def _place(template: str, error: jinja2.TemplateError) -> str:
+    """The file in which a mistake is, maybe an included one, and its line."""
+    if isinstance(error, jinja2.TemplateSyntaxError) and error.filename:
+        return f'{error.filename}, line {error.lineno},'
+    directory = template_directory()
+    # Jinja2 has its tracebacks lead to the templates. The last one is where
+    # the mistake is; the others include it.
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if pathlib.Path(frame.filename).parent == directory:
+            return f'{frame.filename}, line {frame.lineno},'
+    return str(directory / template)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import pathlib
 import signal
 import sys
@@ -13,7 +14,9 @@ from oslo_config import cfg
 
 from glance_wsgi import conf
 from glance_wsgi import errors
+from glance_wsgi import install
 from glance_wsgi import programs
+from glance_wsgi import servers
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.deployment import default_state_dir
 
@@ -28,6 +31,10 @@ class Verb(command.Command):
 
     interrupts: tuple[signal.Signals, ...] = (signal.SIGINT,)
     """What it does not just end by: it puts things in order first."""
+
+    prefers_installed = False
+    """Whether it means what is installed, if something is, where no
+    --state-dir is given."""
 
     # Every error of ours is one line; cliff would make a log line of it and
     # always exit with 1.
@@ -100,14 +107,15 @@ class Verb(command.Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of every verb."""
         parser = super().get_parser(prog_name)
+        first = 'what is installed, or else ' if self.prefers_installed else ''
         parser.add_argument(
             '--state-dir',
             metavar='DIR',
             type=pathlib.Path,
-            default=default_state_dir(),
+            default=None if self.prefers_installed else default_state_dir(),
             help='Where the deployment is: its configuration, logs and data. '
             'Each directory is a deployment of its own. (default: '
-            '/var/lib/glance-wsgi for root, for everybody else '
+            f'{first}/var/lib/glance-wsgi for root, for everybody else '
             'glance-wsgi in the XDG state directory, ~/.local/state)',
         )
         return parser
@@ -134,6 +142,44 @@ class Verb(command.Command):
                 'was given.',
             )
         return deployment
+
+    def meant(self, parsed_args: argparse.Namespace) -> Deployment:
+        """The deployment that the person means, installed or not.
+
+        :raises errors.StateMissing: there is none
+        :raises errors.NotRoot: it is installed, and only root may read that
+        """
+        if self.means_installed(parsed_args):
+            found = install.installed()
+            if found is not None:
+                with contextlib.suppress(errors.BadAddress):
+                    programs.bypass_proxies(found.hosts())
+                return found
+        return self.existing(parsed_args)
+
+    def means_installed(self, parsed_args: argparse.Namespace) -> bool:
+        """Whether the person means what is installed.
+
+        Not where "up" has started what is named, or would be without a
+        --state-dir.
+        """
+        known = install.facts()
+        if known is None:
+            return False
+        own = self.find(parsed_args.state_dir)
+        if self._runs_itself(own):
+            return False
+        if known['state_dir'] == str(own.state.path):
+            return True
+        # Whoever is not root means the deployment of their own.
+        theirs = own.marker is not None and os.geteuid() != 0
+        return parsed_args.state_dir is None and not theirs
+
+    def _runs_itself(self, deployment: Deployment) -> bool:
+        """Whether something runs that "up" has started."""
+        if deployment.marker is None:
+            return False
+        return bool(servers.load(deployment).processes())
 
 
 def add_options(

@@ -9,11 +9,11 @@ from typing import Any
 from cliff import lister
 
 from glance_wsgi import errors
-from glance_wsgi import install
 from glance_wsgi import lint
 from glance_wsgi import programs
 from glance_wsgi.cmd import base
 from glance_wsgi.lint import findings
+from glance_wsgi.lint import reading
 from glance_wsgi.lint.context import Context
 
 COLUMNS = ('severity', 'rule', 'where', 'what', 'why', 'action')
@@ -24,10 +24,13 @@ class Check(base.Verb, lister.Lister):
 
     Without FILE: the deployment's own files. With FILE: any uWSGI ini files,
     Apache configurations, glance-api.conf or systemd units, whoever wrote
-    them. Files that belong together are given together, since some of their
-    values have to fit to each other. Nothing is changed, and nothing that a
+    them, or directories that have such files. Files that belong together are
+    given together, since some of their values have to fit to each other.
+    Nothing is changed, and nothing that a
     file names is run.
     """
+
+    prefers_installed = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
@@ -37,7 +40,8 @@ class Check(base.Verb, lister.Lister):
             metavar='FILE',
             nargs='*',
             type=pathlib.Path,
-            help='A configuration file to check. (default: those of the '
+            help='A configuration file to check, or a directory: in it, what '
+            'is no configuration is passed over. (default: those of the '
             'deployment)',
         )
         # The sentences of a finding are longer than a terminal is wide.
@@ -51,16 +55,20 @@ class Check(base.Verb, lister.Lister):
         service = programs.ServiceUser.find()
         files = parsed_args.files
         ours = not files
+        passed: list[pathlib.Path] = []
         if ours:
-            deployment = install.as_installed(self.existing(parsed_args))
+            deployment = self.meant(parsed_args)
             files = lint.targets(deployment)
             service = deployment.user
+        else:
+            absolute = [path.absolute() for path in files]
+            files, passed = reading.known(absolute)
         context = Context()
         context.service = context.identity(service.name)
         context.certain = ours
-        found = lint.lint([path.absolute() for path in files], context)
+        found = lint.lint(files, context)
         self.code = findings.exit_code(found)
-        print(summary(len(files), found), file=sys.stderr)
+        print(summary(len(files), found, len(passed)), file=sys.stderr)
         rows = [
             tuple(str(getattr(one, name)) for name in COLUMNS) for one in found
         ]
@@ -72,8 +80,8 @@ class Check(base.Verb, lister.Lister):
         return super().run(parsed_args) or self.code
 
 
-def summary(files: int, found: list[findings.Finding]) -> str:
-    """How many files were checked, and what was found."""
+def summary(files: int, found: list[findings.Finding], passed: int = 0) -> str:
+    """How many files were checked, or passed over, and what was found."""
     counted = collections.Counter(one.severity for one in found)
     parts = [
         _plural(counted[severity], str(severity))
@@ -81,7 +89,8 @@ def summary(files: int, found: list[findings.Finding]) -> str:
         if counted[severity]
     ]
     shown = ', '.join(parts) if parts else 'nothing found'
-    return f'Checked {_plural(files, "file")}: {shown}.'
+    over = f', passed over {passed}' if passed else ''
+    return f'Checked {_plural(files, "file")}{over}: {shown}.'
 
 
 def _plural(number: int, name: str) -> str:

@@ -11,6 +11,7 @@ from cliff import lister
 
 from glance_wsgi import db
 from glance_wsgi import errors
+from glance_wsgi import hosted
 from glance_wsgi.cmd import base
 from glance_wsgi.db import own
 from glance_wsgi.db import plan
@@ -40,6 +41,8 @@ class _Optional(columns.FormattableColumn):
 class DatabaseVerb(base.Verb):
     """A verb on the database of a deployment, or of any other Glance."""
 
+    prefers_installed = True
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the ways to name a database."""
         parser = super().get_parser(prog_name)
@@ -62,7 +65,7 @@ class DatabaseVerb(base.Verb):
         """The database that the person named."""
         files, directories = parsed_args.config_file, parsed_args.config_dir
         if not files and not directories:
-            return db.parse(self.existing(parsed_args).database)
+            return db.parse(hosted.database(self.meant(parsed_args)))
         conf = settings.new()
         words = [
             *(f'--config-file={file}' for file in files),

@@ -21,12 +21,11 @@ class Install(base.Verb):
     """
 
     interrupts = base.ENDS
+    prefers_installed = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with every option of a deployment."""
         parser = super().get_parser(prog_name)
-        # The one that is installed, if there is one.
-        parser.set_defaults(state_dir=None)
         parser.add_argument(
             '--dry-run',
             action='store_true',

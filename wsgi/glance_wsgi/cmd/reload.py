@@ -7,10 +7,10 @@ import time
 from glance_wsgi import errors
 from glance_wsgi import install
 from glance_wsgi import servers
-from glance_wsgi import state
 from glance_wsgi import steps
 from glance_wsgi.cmd import base
 from glance_wsgi.cmd.down import seconds
+from glance_wsgi.deployment import Deployment
 
 
 class Reload(base.Verb):
@@ -23,12 +23,17 @@ class Reload(base.Verb):
     """
 
     interrupts = base.ENDS
+    prefers_installed = True
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The parser with the options of this verb."""
         parser = super().get_parser(prog_name)
-        # The one that is installed, if there is one.
-        parser.set_defaults(state_dir=None)
+        parser.add_argument(
+            '--server',
+            metavar='SERVER',
+            help='Refuse to, unless this is the server that hosts it. '
+            '"reload" changes to no other one; "up" and "install" do.',
+        )
         parser.add_argument(
             '--timeout',
             metavar='SECONDS',
@@ -45,9 +50,10 @@ class Reload(base.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Write, try, replace; a line for each."""
         os.umask(0o022)
-        if self._is_installed(parsed_args):
-            return self._reload_installed(parsed_args.timeout)
+        if self.means_installed(parsed_args):
+            return self._reload_installed(parsed_args)
         deployment = self.existing(parsed_args)
+        _check_server(deployment, parsed_args.server)
         timeout = parsed_args.timeout
         if timeout is None:
             timeout = float(deployment.conf.server.task_mercy)
@@ -63,23 +69,7 @@ class Reload(base.Verb):
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         return 0
 
-    def _is_installed(self, parsed_args: argparse.Namespace) -> bool:
-        """Whether the person means what is installed."""
-        known = install.facts()
-        if known is None or self._runs_itself(parsed_args):
-            return False
-        given = parsed_args.state_dir
-        named = given and str(state.StateDir(given).path)
-        return named in (None, known['state_dir'])
-
-    def _runs_itself(self, parsed_args: argparse.Namespace) -> bool:
-        """Whether something runs that "up" has started."""
-        deployment = self.find(parsed_args.state_dir)
-        if deployment.marker is None:
-            return False
-        return bool(servers.load(deployment).processes())
-
-    def _reload_installed(self, timeout: float | None) -> int:
+    def _reload_installed(self, parsed_args: argparse.Namespace) -> int:
         install.check_root()
         self._left = {}
         began = time.monotonic()
@@ -92,6 +82,8 @@ class Reload(base.Verb):
                     'Run it again.',
                     'What it had begun has been put back.',
                 )
+            _check_server(deployment, parsed_args.server)
+            timeout = parsed_args.timeout
             if timeout is None:
                 timeout = float(deployment.conf.server.task_mercy)
             later = install.Installation(deployment).reload(
@@ -107,3 +99,21 @@ class Reload(base.Verb):
         if self._left.get(name) != left:
             print(f'{name}: {left} to be replaced', flush=True)
         self._left[name] = left
+
+
+def _check_server(deployment: Deployment, wanted: str | None) -> None:
+    """It is hosted by the server that the person believes it is.
+
+    :raises errors.ServerUnknown: there is none of that name
+    :raises errors.BadOption: it is another one
+    """
+    if wanted is None:
+        return
+    wanted = servers.load(deployment, wanted).name
+    name = servers.load(deployment).name
+    if wanted != name:
+        raise errors.BadOption(
+            f'It is {name} that hosts this deployment, not {wanted}.',
+            f'Leave --server out, or give it {name}; to change to {wanted} '
+            'is what "install" is for, and "up" after "down".',
+        )

@@ -13,7 +13,7 @@ from cliff import show
 from glance_wsgi import applications
 from glance_wsgi import db
 from glance_wsgi import errors
-from glance_wsgi import install
+from glance_wsgi import hosted
 from glance_wsgi import preflight
 from glance_wsgi import probe
 from glance_wsgi import servers
@@ -46,18 +46,20 @@ class Status(base.Verb, show.ShowOne):
     Ends with exit code 0 only when the API serves.
     """
 
+    prefers_installed = True
+
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Collect the facts."""
-        deployment = install.as_installed(self.existing(parsed_args))
+        deployment = self.meant(parsed_args)
         server = servers.load(deployment)
         healths = _healths(deployment)
         self.serving = bool(healths) and set(healths.values()) == {'OK'}
         facts = {
             'serving': self.serving,
             'endpoint': deployment.endpoint,
-            'keystone': deployment.keystone_url,
+            'keystone': hosted.keystone(deployment),
             **{f'{name} health': health for name, health in healths.items()},
             'glance': upstream.version(),
             'server': f'{server.name} ({server.version()})',
@@ -77,7 +79,7 @@ class Status(base.Verb, show.ShowOne):
 
 
 def _healths(deployment: Deployment) -> dict[str, str]:
-    if deployment.user.owner is None or not deployment.state.secrets.exists():
+    if not applications.can_be_made(deployment):
         return {}
     return {
         application.name: probe.health(application.health)
@@ -87,7 +89,7 @@ def _healths(deployment: Deployment) -> dict[str, str]:
 
 def _revisions(deployment: Deployment) -> tuple[str, ...]:
     try:
-        return db.current_revisions(deployment.database)
+        return db.current_revisions(hosted.database(deployment))
     except errors.GlanceWSGIError as error:
         return (error.cause,)
 
@@ -95,8 +97,9 @@ def _revisions(deployment: Deployment) -> tuple[str, ...]:
 def _upgrade(deployment: Deployment) -> str:
     """The pending operations of each phase, in the order of the phases."""
     try:
-        found = db.current_revisions(deployment.database)
-        url = db.parse(deployment.database)
+        database = hosted.database(deployment)
+        found = db.current_revisions(database)
+        url = db.parse(database)
         steps = own.pending(url)
         if not (found and preflight.known_current(deployment, found)):
             steps = (*steps, *plan.make(url))

@@ -42,7 +42,7 @@ class TaskVerb(db.DatabaseVerb):
         return configuration.read(words, 'glance-wsgi')
 
     def _deployed(self, parsed_args: argparse.Namespace) -> pathlib.Path:
-        deployment = self.existing(parsed_args)
+        deployment = self.meant(parsed_args)
         if deployment.hosted is not None:
             return deployment.hosted / 'glance-api.conf'
         return nodes.first(deployment).conf

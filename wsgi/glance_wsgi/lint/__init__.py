@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from glance_wsgi import applications
 from glance_wsgi import errors
+from glance_wsgi import hosted
 from glance_wsgi import servers
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.lint import apache
@@ -66,9 +67,9 @@ def _whole(documents: Iterable[Document]) -> tuple[Document, ...]:
 def targets(deployment: Deployment) -> list[pathlib.Path]:
     """The files of a deployment that are checked.
 
-    :raises errors.StateMissing: "up" has not come far enough to write them
+    :raises errors.StateMissing: not all of them have been written
     """
-    if deployment.user.owner is None or not deployment.state.secrets.exists():
+    if not applications.can_be_made(deployment):
         raise _incomplete(deployment, deployment.state.secrets)
     wanted = applications.of(deployment)
     own = [file.path for one in wanted for file in one.files]
@@ -77,15 +78,18 @@ def targets(deployment: Deployment) -> list[pathlib.Path]:
             raise _incomplete(deployment, path)
     server = servers.load(deployment).files(wanted)
     paths = [file.path for file in server if file.path.exists()]
+    found = (*paths, *own, *hosted.files(deployment))
     # There are others, such as Paste's, that no rule is about.
-    return [path for path in (*paths, *own) if reading.kind(path)]
+    return [path for path in found if reading.kind(path)]
 
 
 def _incomplete(
     deployment: Deployment, missing: pathlib.Path
 ) -> errors.StateMissing:
+    system = deployment.places.system
+    what = f'The deployment in {deployment.state.path}'
     return errors.StateMissing(
-        f'The deployment in {deployment.state.path} is not complete: '
+        f'{"What is installed" if system else what} is not complete: '
         f'{missing} is missing.',
-        'Run "glance-wsgi up" first.',
+        f'Run "glance-wsgi {"install" if system else "up"}" first.',
     )

@@ -93,6 +93,7 @@ class _Reader:
         self._defined: dict[str, str] = {}
         # Debian's ServerRoot is compiled in, and is where apache2.conf lies.
         self._roots = [path.parent, path.parent.parent]
+        self._path = path
 
     def read(
         self, chain: tuple[pathlib.Path, ...], text: str
@@ -179,8 +180,14 @@ class _Reader:
         return inside
 
     def _matches(self, pattern: str) -> list[pathlib.Path]:
-        for root in self._roots:
-            found = sorted(glob.glob(str(root / pattern)))
+        name = pathlib.PurePath(pattern)
+        places = [(root, name) for root in self._roots]
+        if name.is_absolute():
+            places = list(ini.roots(pattern, self._path))
+        for root, name in places:
+            # What is special in the directory's own name is not meant so.
+            place = pathlib.Path(glob.escape(str(root)), name)
+            found = sorted(glob.glob(str(place)))
             if found:
                 return [pathlib.Path(name) for name in found]
         return []

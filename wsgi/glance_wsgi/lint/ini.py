@@ -113,7 +113,7 @@ def _included(
     entry: Entry, chain: Chain, known: dict[str, str], unread: Unread
 ) -> list[Entry]:
     name, _, section = entry.value.strip('@()').partition(':')
-    path = entry.place.file.parent / name if name else entry.place.file
+    path = _found(name, entry.place.file) if name else entry.place.file
     if (path, section or 'uwsgi') in chain:
         return []  # it would go on for ever
     text = read_text(path)
@@ -122,6 +122,33 @@ def _included(
         return []
     longer = (*chain, (path, section or 'uwsgi'))
     return _uwsgi_entries(longer, text, known, unread)
+
+
+def _found(name: str, by: pathlib.Path) -> pathlib.Path:
+    for root, relative in roots(name, by):
+        if (root / relative).is_file():
+            return root / relative
+    return by.parent / name
+
+
+def roots(
+    name: str, by: pathlib.Path
+) -> Iterator[tuple[pathlib.Path, pathlib.PurePath]]:
+    """Where a file may be that another one names, the likeliest place first.
+
+    An absolute name is looked up below each directory above that other one,
+    the last of which is the root: "render --output" writes files below a
+    directory, by names that they do not have there.
+
+    :param by: the other one
+    :return: directories, and the name below each
+    """
+    path = pathlib.PurePath(name)
+    if not path.is_absolute():
+        yield by.parent, path
+        return
+    for directory in by.parents:
+        yield directory, path.relative_to('/')
 
 
 def read_text(path: pathlib.Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from collections.abc import Iterable
 
 from oslo_config import iniparser
 
@@ -39,6 +40,46 @@ _APACHE = re.compile(
     r'|SSL\w+|Timeout|WSGI\w+)[ \t]+\S)',
     re.MULTILINE | re.IGNORECASE,
 )
+
+
+LARGEST = 2**20
+"""Bytes of a file in a directory that may be a configuration."""
+
+
+def known(
+    paths: Iterable[pathlib.Path],
+) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """The files to be checked, those in directories among them.
+
+    :return: and those that are passed over: in a directory whatever is no
+        configuration that is known, anywhere the scripts that a server loads
+        its applications by
+    :raises errors.FileNotChecked: nothing is left to be checked
+    """
+    wanted: list[pathlib.Path] = []
+    others: list[pathlib.Path] = []
+    given = list(paths)
+    for path in given:
+        if path.is_dir():
+            for file in _files(path):
+                (wanted if _is_known(file) else others).append(file)
+        else:
+            (others if path.suffix == '.wsgi' else wanted).append(path)
+    if not wanted:
+        names = ', '.join(map(str, given))
+        raise _not_checked(names, 'has no configuration that is known')
+    return wanted, others
+
+
+def _files(directory: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in directory.rglob('*') if path.is_file())
+
+
+def _is_known(path: pathlib.Path) -> bool:
+    try:
+        return path.stat().st_size <= LARGEST and kind(path) is not None
+    except (OSError, errors.FileNotChecked):
+        return False
 
 
 def kind(path: pathlib.Path) -> Kind | None:
@@ -99,9 +140,9 @@ def _text(path: pathlib.Path) -> str:
     return text
 
 
-def _not_checked(path: pathlib.Path, why: str) -> errors.FileNotChecked:
+def _not_checked(path: pathlib.Path | str, why: str) -> errors.FileNotChecked:
     return errors.FileNotChecked(
         f'{path} {why}.',
-        'Give ini files of uWSGI, Apache configurations, glance-api.conf, or '
-        'systemd units.',
+        'Give ini files of uWSGI, Apache configurations, glance-api.conf, '
+        'systemd units, or a directory that has some.',
     )
