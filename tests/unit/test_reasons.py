@@ -10,6 +10,8 @@ HTTPD = pathlib.Path(__file__).parents[2] / 'httpd'
 APACHE = 'https://httpd.apache.org/docs/2.4/mod'
 MOD_WSGI = 'https://modwsgi.readthedocs.io/en/develop/configuration-directives'
 UWSGI = 'https://uwsgi-docs.readthedocs.io/en/latest'
+GLANCE = 'https://docs.openstack.org/glance/latest'
+KEYSTONE = 'https://docs.openstack.org/keystone/latest'
 SYSTEMD = 'https://www.freedesktop.org/software/systemd/man'
 
 PAGES = {
@@ -66,10 +68,22 @@ PAGES = {
         'StartLimitIntervalSec WantedBy Wants'
     ),
     f'{SYSTEMD}/tmpfiles.d.html': 'd',
+    f'{GLANCE}/admin/interoperable-image-import.html': (
+        'allowed_hosts allowed_ports'
+    ),
+    # The options of this project are in its own documentation.
+    'doc/source/tasks.rst': 'task_attempts task_heartbeat',
+    'doc/source/data-path.rst': 'hand_off_downloads upload_pipeline',
 }
 """Which page describes which directives."""
 
-UNDIVIDED = ('https://tn123.org/mod_xsendfile/', f'{UWSGI}/Emperor.html')
+UNDIVIDED = (
+    'https://tn123.org/mod_xsendfile/',
+    f'{UWSGI}/Emperor.html',
+    f'{GLANCE}/admin/interoperable-image-import.html',
+    'doc/source/tasks.rst',
+    'doc/source/data-path.rst',
+)
 """Pages without a place for each directive."""
 
 SECTIONS = {
@@ -89,23 +103,29 @@ class Kind:
     anchor: str
     """What a page calls the place where it describes a directive."""
 
+    page: str = ''
+    """The page of directives that `PAGES` does not have."""
+
 
 KINDS = {
     'conf': Kind('#', r'<?([A-Za-z]\w*)', '{lower}'),
-    'ini': Kind(';', r'([\w-]+) =', '{name}'),
+    'ini': Kind(';', r'([\w-]+) =', '{name}', f'{UWSGI}/Options.html'),
     'service': Kind('#', r'(\w+)=', '{name}='),
     'tmpfiles': Kind('#', r'([a-z]) ', '{name}'),
 }
 KINDS['apache'] = KINDS['service']  # an addition to a unit
+for name, manual in (
+    ('glance-api.conf.j2', f'{GLANCE}/configuration/glance_api.html'),
+    ('keystone.conf.j2', f'{KEYSTONE}/configuration/config-options.html'),
+):
+    KINDS[name] = Kind('#', r'(\w+) =', '{name}', manual)
 
 OTHERS = {
     'application.wsgi.j2',  # a program
-    # Of Paste and oslo.config: what they set is Glance's, not a server's.
-    'glance-api-paste.ini.j2',
-    'glance-api.conf.j2',
-    'keystone.conf.j2',
-    'tempest.conf.j2',
+    'glance-api-paste.ini.j2',  # which code is called, by names of its own
+    'tempest.conf.j2',  # what others have set
 }
+LINK = r'(?:https://|doc/source/)[^\s)]+'
 NAMES = sorted({file.name for file in HTTPD.glob('*.j2')} - OTHERS)
 
 
@@ -118,12 +138,12 @@ class Block:
 
     @property
     def links(self) -> list[str]:
-        return re.findall(r'https://[^\s)]+', ' '.join(self.comment))
+        return re.findall(LINK, ' '.join(self.comment))
 
     @property
     def reason(self) -> str:
         said = [line for line in self.comment if '---' not in line]
-        return re.sub(r'https://\S+', '', ' '.join(said)).strip()
+        return re.sub(LINK, '', ' '.join(said))
 
 
 def blocks(text: str, kind: Kind) -> list[Block]:
@@ -150,8 +170,8 @@ def page(directive: str, kind: Kind) -> str:
             return address
     if directive.startswith('WSGI'):
         return f'{MOD_WSGI}/{directive}.html'
-    assert kind is KINDS['ini'], f'which page describes {directive}?'
-    return f'{UWSGI}/Options.html'
+    assert kind.page, f'which page describes {directive}?'
+    return kind.page
 
 
 def accepted(block: Block, directive: str, kind: Kind) -> set[str]:
@@ -176,12 +196,14 @@ def wanting(text: str, kind: Kind) -> list[str]:
         for block in blocks(text, kind)
         for directive in block.directives
         if len(block.reason.split()) < 3
-        or not accepted(block, directive, kind) & set(block.links)
+        or not accepted(block, directive, kind)
+        # OpenStack's pages call an option GROUP.OPTION.
+        & {re.sub(r'#\w+\.', '#', link) for link in block.links}
     ]
 
 
 def kind_of(name: str) -> Kind:
-    return KINDS[name.split('.')[-2]]
+    return KINDS.get(name) or KINDS[name.split('.')[-2]]
 
 
 @pytest.mark.parametrize('name', NAMES)
