@@ -5,6 +5,8 @@ import os
 PLACES = (
     '/etc/apache2',
     '/etc/glance-wsgi',
+    '/etc/group',
+    '/etc/passwd',
     '/etc/systemd/system',
     '/etc/tmpfiles.d',
     '/var/lib/apache2',

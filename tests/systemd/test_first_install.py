@@ -1,11 +1,14 @@
 """What a first "install" meets on a machine, and leaves when it fails."""
 
 import json
+import re
+import shlex
 
 import machine
 import pytest
 import snapshots
 
+from glance_wsgi import platforms
 from glance_wsgi import render
 
 SITE = '/etc/apache2/sites-available/glance-wsgi.conf'
@@ -99,6 +102,74 @@ def test_a_service_that_does_not_start(fresh):
     finally:
         fresh('rm', '-r', DROP_IN)
         fresh('systemctl', 'daemon-reload')
+
+
+@pytest.fixture
+def no_user(fresh):
+    """The service user is yet to be made; it will have the same number."""
+    accounts = ('passwd', 'group', 'shadow', 'gshadow')
+    fresh('mkdir', '/root/accounts')
+    for name in accounts:
+        fresh('cp', '-a', f'/etc/{name}', '/root/accounts')
+    fresh('userdel', 'glance-wsgi')
+    yield fresh
+    for name in accounts:
+        fresh('cp', '-a', f'/root/accounts/{name}', '/etc')
+    fresh('rm', '-r', '/root/accounts')
+
+
+def test_a_foreign_file_is_seen_before_a_user_is_made(no_user):
+    foreign = no_user.file(SITE)
+    foreign.write_text('# mine\n')
+    before = snapshots.of(no_user)
+    try:
+        line = refused(no_user, 56, '--server=apache-uwsgi')
+        assert 'Nothing was changed.' in line
+        assert snapshots.differences(before, snapshots.of(no_user)) == []
+    finally:
+        foreign.unlink()
+
+
+def test_a_user_who_was_made_for_what_fails_is_removed(no_user):
+    before = snapshots.of(no_user)
+    no_user('mkdir', '-p', DROP_IN)
+    no_user.file(f'{DROP_IN}/broken.conf').write_text(
+        '[Service]\nExecStartPre=/bin/false\n'
+    )
+    try:
+        assert 'Everything is as it was before.' in refused(no_user, 57)
+        assert snapshots.differences(before, snapshots.of(no_user)) == []
+    finally:
+        no_user('rm', '-r', DROP_IN)
+        no_user('systemctl', 'daemon-reload')
+
+
+def test_a_glance_whose_configuration_is_closed(no_user):
+    """What the message says can be done, and helps: one way or the other."""
+    own = '/var/lib/glance-wsgi'
+    config = '/etc/glance/glance-api.conf'
+    try_it = ('install', '--dry-run', '--server=apache-uwsgi')
+    no_user(*platforms.current().add_user_command('glance'))
+    no_user('cp', '-a', f'{own}/etc/glance', '/etc')
+    no_user('mv', f'{own}/deployment.json', f'{own}/away.json')
+    no_user('chown', 'root:glance', config)
+    no_user('chmod', '0640', config)
+    try:
+        line = refused(no_user, 24, *try_it[1:])
+        assert '--run-as' in line
+        no_user.glance_wsgi(*try_it, '--run-as=glance')
+        commands = re.findall('"(.*?)"', line)
+        assert [command.split()[0] for command in commands] == [
+            'useradd',
+            'chgrp',
+            'chmod',
+        ]
+        for command in commands:
+            no_user(*shlex.split(command))
+        no_user.glance_wsgi(*try_it)
+    finally:
+        no_user('mv', f'{own}/away.json', f'{own}/deployment.json')
+        no_user('rm', '-r', '/etc/glance')
 
 
 def test_nothing_to_be_uninstalled(fresh):

@@ -444,3 +444,12 @@ def test_vassals_are_changed_when_apache_has_accepted_its_files(
         made._undoing(made._install)
     assert seen == ['new', 'old', 'old']
     assert machine.file is None
+
+
+def test_a_new_user_who_cannot_be_removed_is_told_of():
+    """Nobody has this name, so the system's own command refuses."""
+    why = errors.InstallFailed('It is refused.', 'Mend it.')
+    install._remove_user('gw-nobody-at-all', why)
+    assert why.outcome.startswith(errors.InstallFailed.outcome)
+    assert 'the new user gw-nobody-at-all is left: ' in why.outcome
+    assert 'failed: ' in why.outcome

@@ -51,6 +51,7 @@ def test_the_system_user_gets_no_shell_and_its_name_comes_last(platform):
     command = platform.add_user_command('some one')
     assert command[-1] == 'some one'
     assert '/sbin/nologin' in ' '.join(command)
+    assert platform.remove_user_command('some one')[1:] == ['some one']
 
 
 def test_no_distribution_is_in_two_families():

@@ -268,7 +268,7 @@ def test_every_directive_of_apache_is_closed_and_every_quote(name):
 
 
 @pytest.mark.parametrize('name', WHOLE)
-def test_a_reason_goes_with_the_directives(name):
+def test_a_file_says_what_it_is_and_who_writes_it(name):
     text = (CHECKOUT / name).read_text()
     assert re.search(r'https://\S+', text)
     assert re.search('Written by glance-wsgi', text)

@@ -25,6 +25,7 @@ from glance_wsgi import applications
 from glance_wsgi import checkpoint
 from glance_wsgi import errors
 from glance_wsgi import keystone
+from glance_wsgi import platforms
 from glance_wsgi import preflight
 from glance_wsgi import probe
 from glance_wsgi import programs
@@ -400,9 +401,7 @@ class Installation:
                     raise errors.BadOption(
                         f'The user {self.deployment.user.name}, who runs the '
                         f"services, can't read {file}.",
-                        'Let it: for example "chgrp '
-                        f'{self.deployment.user.name} {file}" and "chmod '
-                        'g+r".',
+                        _how_to_let_read(self.deployment.user, file),
                     )
 
     def _server_files(self) -> list[File]:
@@ -495,9 +494,17 @@ class Installation:
         :return: what has become of each file
         :raises errors.GlanceWSGIError: it did not work; all is as before
         """
-        self.deployment.user = self.deployment.user.make()
+        user = self.deployment.user
+        # Which files there will be does not depend on whose they will be.
+        self.deployment.user = user.stand_in()
         self._check_foreign()
-        self._undoing(self._install)
+        self.deployment.user = user.make()
+        try:
+            self._undoing(self._install)
+        except BaseException as error:
+            if user.owner is None:
+                _remove_user(user.name, error)
+            raise
         return self.outcomes
 
     def _undoing(self, work: Callable[[checkpoint.Checkpoint], None]) -> None:
@@ -681,6 +688,27 @@ class Installation:
         self._try_late()
         self._change(before, files, [], vassals=True)
         self.server.start(self.applications)
+
+
+def _how_to_let_read(user: programs.ServiceUser, file: pathlib.Path) -> str:
+    """What a person can do about a file that the service user can't read."""
+    let = f'"chgrp {user.name} {file}" and "chmod g+r {file}"'
+    if user.owner is None:
+        command = ' '.join(platforms.current().add_user_command(user.name))
+        let = f'"{command}", {let}'
+    return (
+        'Give --run-as a user who may, for example the one whom Glance had '
+        f'so far; or let this one: {let}.'
+    )
+
+
+def _remove_user(name: str, why: BaseException) -> None:
+    """Remove the service user that was made for what has failed."""
+    try:
+        systemd.call(*platforms.current().remove_user_command(name))
+    except errors.InstallFailed as error:
+        if isinstance(why, errors.GlanceWSGIError):
+            why.outcome += f' But the new user {name} is left: {error.cause}'
 
 
 def _outcome(troubles: list[errors.GlanceWSGIError]) -> str:

@@ -66,24 +66,35 @@ class Platform:
     :param ids: its names in os-release(5), ID or ID_LIKE
     :param add_user: the command that makes a system user without a home or
         a shell; ``{name}`` is the user's name
+    :param remove_user: the command that takes such a user away again
     :param install: the command that installs packages
     :param apache: where Apache is
     """
 
     ids: frozenset[str]
     add_user: str
+    remove_user: str
     install: str
     apache: Apache
 
     def add_user_command(self, name: str) -> list[str]:
         """`add_user` as arguments, for the user `name`."""
-        return [word.format(name=name) for word in shlex.split(self.add_user)]
+        return _filled(self.add_user, name)
+
+    def remove_user_command(self, name: str) -> list[str]:
+        """`remove_user` as arguments, for the user `name`."""
+        return _filled(self.remove_user, name)
+
+
+def _filled(command: str, name: str) -> list[str]:
+    return [word.format(name=name) for word in shlex.split(command)]
 
 
 USERADD = (
     'useradd --system --user-group --no-create-home --home-dir /nonexistent'
     ' --shell /usr/sbin/nologin {name}'
 )
+USERDEL = 'userdel {name}'
 
 DEBIAN_APACHE = Apache(
     program=pathlib.Path('/usr/sbin/apache2'),
@@ -134,18 +145,21 @@ PLATFORMS = (
     Platform(
         ids=frozenset({'debian', 'ubuntu'}),
         add_user=USERADD,
+        remove_user=USERDEL,
         install='apt-get install',
         apache=DEBIAN_APACHE,
     ),
     Platform(
         ids=frozenset({'rhel', 'fedora', 'centos'}),
         add_user=USERADD,
+        remove_user=USERDEL,
         install='dnf install',
         apache=FEDORA_APACHE,
     ),
     Platform(
         ids=frozenset({'suse', 'opensuse'}),
         add_user=USERADD,
+        remove_user=USERDEL,
         install='zypper install',
         apache=Apache(
             program=pathlib.Path('/usr/sbin/httpd'),
@@ -167,6 +181,7 @@ PLATFORMS = (
     Platform(
         ids=frozenset({'alpine'}),
         add_user='adduser -S -D -H -h /nonexistent -s /sbin/nologin {name}',
+        remove_user='deluser {name}',
         install='apk add',
         apache=Apache(
             program=pathlib.Path('/usr/sbin/httpd'),
