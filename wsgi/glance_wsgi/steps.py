@@ -284,6 +284,10 @@ class Up:
             self.wait_for(application)
         return changed
 
+    def awaited(self) -> list[str]:
+        """What the next `start` has to wait for, for people."""
+        return self.server.awaited(applications.of(self.deployment))
+
     def reload(self, timeout: float, told: Callable[[str, int], None]) -> None:
         """New processes for every application, one after the other.
 
