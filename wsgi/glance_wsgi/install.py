@@ -290,7 +290,7 @@ def _reread_vassals(changed: list[pathlib.Path]) -> None:
 
 def _is_vassal(path: pathlib.Path) -> bool:
     """Whether the Emperor acts on it at once, without being told."""
-    return path.parent == Places.of_system().etc / 'vassals'
+    return path.parent == Places.of_system().vassals
 
 
 AS_BEFORE = 'Everything is as it was before.'

@@ -86,7 +86,7 @@ class Emperor(servers.Part):
     @property
     def vassals(self) -> pathlib.Path:
         """The directory that the Emperor watches."""
-        return self.places.etc / 'vassals'
+        return self.places.vassals
 
     def log(self, name: str) -> pathlib.Path:
         """Where an application and its workers write."""
