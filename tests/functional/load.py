@@ -19,10 +19,16 @@ class Failure:
     """A request that was not answered as it should have been.
 
     :param began: when it was sent, as time.time() has it
+    :param ended: when that was known
     """
 
     began: float
     what: str
+    ended: float = dataclasses.field(default_factory=time.time)
+
+    def was_in_hand(self, moment: float) -> bool:
+        """Whether somebody had it to answer at that moment."""
+        return self.began <= moment <= self.ended
 
 
 class Client:
@@ -119,19 +125,17 @@ def failures(working: list[Client]) -> list[Failure]:
 class Pace:
     """Lets bytes through at a rate.
 
-    :param rate: bytes for each second
+    :ivar rate: bytes for each second; may be changed
     """
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self.passed = 0
-        self._began = time.monotonic()
+        self._due = time.monotonic()
 
     def wait(self, number: int) -> None:
         """Take `number` bytes, as soon as it is their turn."""
-        self.passed += number
-        due = self._began + self.passed / self.rate
-        time.sleep(max(due - time.monotonic(), 0))
+        self._due += number / self.rate
+        time.sleep(max(self._due - time.monotonic(), 0))
 
 
 class Transfer(threading.Thread):
@@ -203,9 +207,15 @@ class SlowWeb(http.server.ThreadingHTTPServer):
     """A web server on loopback that gives one body to all, slowly.
 
     :ivar url: where
+    :ivar rate: bytes for each second and client; may be changed
+    :ivar clients: who gets it just now
     """
 
     def __init__(self, body: bytes, rate: float) -> None:
+        self.rate = rate
+        self.clients: list[object] = []
+        web = self
+
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_HEAD(self):
                 self.send_response(200)
@@ -214,9 +224,17 @@ class SlowWeb(http.server.ThreadingHTTPServer):
 
             def do_GET(self):
                 self.do_HEAD()
-                pace = Pace(rate)
+                web.clients.append(self)
+                try:
+                    self.send()
+                finally:
+                    web.clients.remove(self)
+
+            def send(self):
+                pace = Pace(web.rate)
                 for piece in images.Frames(body, MIB // 4):
                     self.wfile.write(piece)
+                    pace.rate = web.rate
                     pace.wait(len(piece))
 
             def log_message(self, *words):

@@ -8,7 +8,6 @@ without an answer, and half an upload taken for an image.
 
 import contextlib
 import os
-import subprocess
 import time
 
 import images
@@ -106,25 +105,13 @@ def test_curl_is_told_to_continue_and_its_upload_is_right(
     file = tmp_path / 'random'
     file.write_bytes(body)
     with file.open('rb') as stdin:
-        result = subprocess.run(
-            [
-                *('curl', '--verbose', '--silent', '--show-error', '--fail'),
-                *('--header', f'X-Auth-Token: {cloud.auth_token}'),
-                *('--header', 'Content-Type: application/octet-stream'),
-                # It sends an expectation by itself with a body this large.
-                *('--expect100-timeout', '30'),
-                '--upload-file',
-                file if framing == 'fixed-length' else '-',
-                images.url(cloud, f'/images/{image.id}/file'),
-            ],
+        result = images.upload_by_curl(
+            cloud,
+            image,
+            file if framing == 'fixed-length' else '-',
+            *('--expect100-timeout', '30'),
             stdin=stdin,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
         )
-    assert result.returncode == 0, result.stderr
-    assert '> Expect: 100-continue' in result.stderr
     assert '< HTTP/1.1 100 Continue' in result.stderr
     images.assert_holds(cloud, image, body)
 

@@ -3,6 +3,7 @@
 It sets everything up on sockets that nobody knows, then ends: "no-server".
 """
 
+import os
 import re
 
 import material
@@ -135,3 +136,43 @@ def test_the_queue_is_no_longer_than_the_kernel_allows(tmp_path, monkeypatch):
     monkeypatch.setattr(size, '_SOMAXCONN', setting)
     made, _ = material.rendered(tmp_path / 'state', **ALONE)
     assert '\nlisten = 128\n' in vassal(made)
+
+
+@pytest.fixture
+def running(tmp_path):
+    """uWSGI's part and its applications, as if they ran with their files."""
+    made, wanted = material.rendered(tmp_path / 'state', **ALONE)
+    (part,) = made.parts
+    # We have begun before the Emperor's own file was written, of course.
+    os.utime(part._emperor_ini, (0, 0))
+    part._pidfile('emperor').write_text(f'{os.getpid()}\n')
+    for application in wanted:
+        part._started(application.name).touch()
+    return part, wanted
+
+
+def test_with_the_files_that_it_has_nothing_is_waited_for(running):
+    part, wanted = running
+    assert part.awaited(wanted) == []
+
+
+def test_a_new_file_of_an_application_lets_requests_wait(running):
+    part, wanted = running
+    os.utime(part._started('glance-api'), (0, 0))
+    (line,) = part.awaited(wanted)
+    assert 'new requests wait' in line
+    assert '3600 s' in line
+
+
+def test_a_new_file_of_the_emperor_lets_nobody_be_served(running):
+    part, wanted = running
+    part._emperor_ini.touch()
+    (line,) = part.awaited(wanted)
+    assert 'nobody is served' in line
+
+
+def test_where_nothing_runs_nothing_is_waited_for(running):
+    part, wanted = running
+    part._emperor_ini.touch()
+    part._pidfile('emperor').unlink()
+    assert part.awaited(wanted) == []

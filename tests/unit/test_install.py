@@ -276,7 +276,7 @@ def test_a_reload_takes_what_was_installed_before_a_kill(
         def __init__(self, deployment):
             seen.append(deployment.conf.server.threads)
 
-        def reload(self, timeout, told):
+        def reload(self, timeout, told, told_awaited):
             return False
 
     monkeypatch.setattr(install, 'Installation', Installation)

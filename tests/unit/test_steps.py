@@ -95,6 +95,24 @@ def test_configuration_that_is_refused_is_put_back(serving, monkeypatch):
     assert not serving.state.checkpoint.exists()
 
 
+def test_the_emperor_gets_a_file_only_when_all_of_them_have_been_tried(
+    serving, monkeypatch
+):
+    """It acts on it at once; what is refused it must never see."""
+    vassal = serving.state.etc / 'vassals' / 'glance-api.ini'
+    before = vassal.read_text()
+    seen = []
+    monkeypatch.setattr(serving.server, 'test', lambda wanted: None)
+    monkeypatch.setattr(
+        applications,
+        'check_loads',
+        lambda *words: seen.append(vassal.read_text()),
+    )
+    assert serving.configuration()
+    assert set(seen) == {before}
+    assert vassal.read_text() != before
+
+
 def test_an_application_that_cannot_load_puts_everything_back(
     serving, monkeypatch
 ):
@@ -128,9 +146,10 @@ def test_what_a_killed_command_has_written_is_put_back_first(tmp_path):
     assert up.configuration()
     before = contents(up)
     killed = steps.Up(material.deployment(tmp_path, threads='5'))
-    killed._write_configuration(
-        steps.checkpoint.Checkpoint(killed.state.checkpoint)
-    )
+    for files in killed._configuration_files():
+        steps._write(
+            steps.checkpoint.Checkpoint(killed.state.checkpoint), files
+        )
     assert contents(up) != before
     assert up.configuration() is False
     assert contents(up) == before

@@ -291,7 +291,7 @@ def _reread_vassals(changed: list[pathlib.Path]) -> None:
 
 def _is_vassal(path: pathlib.Path) -> bool:
     """Whether the Emperor acts on it at once, without being told."""
-    return path.parent == Places.of_system().etc / 'vassals'
+    return path.parent == Places.of_system().vassals
 
 
 AS_BEFORE = 'Everything is as it was before.'
@@ -656,18 +656,26 @@ class Installation:
             _register(up)
             up.ready()
 
-    def reload(self, timeout: float, told: Callable[[str, int], None]) -> bool:
+    def reload(
+        self,
+        timeout: float,
+        told: Callable[[str, int], None],
+        told_awaited: Callable[[list[str]], None],
+    ) -> bool:
         """New configuration and code for what is installed, nothing lost.
 
         :param timeout: seconds that each application may take
         :param told: see `steps.Up.reload`
+        :param told_awaited: is told what is waited for before that
         :return: whether a file has changed that only "install" can take
         """
         later = self._start_files()
         files = self.files()
         self._undoing(
             lambda before: self._renew(
-                before, [file for file in files if file.path not in later]
+                before,
+                [file for file in files if file.path not in later],
+                told_awaited,
             )
         )
         up = steps.Up(self.deployment)
@@ -681,12 +689,18 @@ class Installation:
             found |= part.start_files()
         return found
 
-    def _renew(self, before: checkpoint.Checkpoint, files: list[File]) -> None:
+    def _renew(
+        self,
+        before: checkpoint.Checkpoint,
+        files: list[File],
+        told_awaited: Callable[[list[str]], None],
+    ) -> None:
         self._try_early()
         self._begin(before)
         self._change(before, files, [], vassals=False)
         self._try_late()
         self._change(before, files, [], vassals=True)
+        told_awaited(self.server.awaited(self.applications))
         self.server.start(self.applications)
 
 

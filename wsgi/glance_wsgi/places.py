@@ -33,6 +33,14 @@ class Places:
     daemon_user: str | None = None
     system: bool = False
 
+    @property
+    def vassals(self) -> pathlib.Path:
+        """The directory that uWSGI's Emperor watches.
+
+        It acts on what is written there at once, without being told.
+        """
+        return self.etc / 'vassals'
+
     @classmethod
     def of(cls, directory: state.StateDir) -> 'Places':
         """Those in a state directory."""

@@ -29,6 +29,7 @@ from glance_wsgi import upstream
 from glance_wsgi.db import own
 from glance_wsgi.db import plan
 from glance_wsgi.deployment import Deployment
+from glance_wsgi.render import File
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +150,12 @@ class Up:
         me = state.Owner.myself()
         options = self.deployment.options_text()
         with checkpoint.tentatively(self.state.checkpoint) as files:
-            changed = self._write_configuration(files)
+            vassals, others = self._configuration_files()
+            changed = any(not item.is_right() for item in vassals + others)
+            _write(files, others)
             if (changed or try_unchanged) and self.server.processes():
                 self._try_configuration()
+            _write(files, vassals)
         changed |= state.write_file(self.state.options, options, me)
         return changed | self._tell_clients()
 
@@ -168,13 +172,20 @@ class Up:
         self.state.tempest.unlink(missing_ok=True)
         return changed | told
 
-    def _write_configuration(self, files: checkpoint.Checkpoint) -> bool:
+    def _configuration_files(self) -> tuple[list[File], list[File]]:
+        """Those that the Emperor acts on as soon as they are there, and all
+        others.
+        """
         wanted = applications.of(self.deployment)
-        everything = [
+        vassals: list[File] = []
+        others: list[File] = []
+        for file in (
             *(file for application in wanted for file in application.files),
             *self.server.files(wanted),
-        ]
-        return any([files.write(file) for file in everything])
+        ):
+            at_once = file.path.parent == self.deployment.places.vassals
+            (vassals if at_once else others).append(file)
+        return vassals, others
 
     def _try_configuration(self) -> None:
         wanted = applications.of(self.deployment)
@@ -284,6 +295,10 @@ class Up:
             self.wait_for(application)
         return changed
 
+    def awaited(self) -> list[str]:
+        """What the next `start` has to wait for, for people."""
+        return self.server.awaited(applications.of(self.deployment))
+
     def reload(self, timeout: float, told: Callable[[str, int], None]) -> None:
         """New processes for every application, one after the other.
 
@@ -341,3 +356,8 @@ class Up:
         if not self._remembers(complete=True):
             self._remember(complete=True)
         return False
+
+
+def _write(checked: checkpoint.Checkpoint, files: list[File]) -> None:
+    for file in files:
+        checked.write(file)

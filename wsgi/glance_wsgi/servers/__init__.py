@@ -67,6 +67,12 @@ class Part(abc.ABC):
         files is brought to take the new ones.
         """
 
+    def awaited(self, applications: Applications) -> list[str]:
+        """What the next `start` has to wait for, for people; most often
+        nothing.
+        """
+        return []
+
     @abc.abstractmethod
     def renew(
         self, application: Application, old: list[psutil.Process]
@@ -229,6 +235,12 @@ class Server(abc.ABC):
                 self.reload(application, since, mercy)
                 changed = True
         return changed
+
+    def awaited(self, applications: Applications) -> list[str]:
+        """What is waited for by all parts; see `Part.awaited`."""
+        return [
+            line for part in self.parts for line in part.awaited(applications)
+        ]
 
     def reload(
         self,

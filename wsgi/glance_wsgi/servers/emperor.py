@@ -86,7 +86,7 @@ class Emperor(servers.Part):
     @property
     def vassals(self) -> pathlib.Path:
         """The directory that the Emperor watches."""
-        return self.places.etc / 'vassals'
+        return self.places.vassals
 
     def log(self, name: str) -> pathlib.Path:
         """Where an application and its workers write."""
@@ -267,6 +267,35 @@ class Emperor(servers.Part):
         changed = self._emperor_ini.stat().st_mtime
         return servers.began_before(emperor, changed)
 
+    def awaited(self, applications: servers.Applications) -> list[str]:
+        emperor = self._process('emperor')
+        if emperor is None:
+            return []
+        if self._emperor_outdated(emperor):
+            who = 'nobody is served'
+        elif not all(map(self._takes_its_files, applications)):
+            who = 'new requests wait'
+        else:
+            return []
+        return [
+            f'uwsgi: {who} until the transfers and imports in flight have '
+            f'ended, for {self.deployment.conf.server.task_mercy} s at most'
+        ]
+
+    def _takes_its_files(self, application: Application) -> bool:
+        """Whether its master runs with its files and certificate."""
+        return self._has_ini(application) and self._has_certificate(
+            application
+        )
+
+    def _has_ini(self, application: Application) -> bool:
+        try:
+            started = self._started(application.name).stat().st_mtime
+        except FileNotFoundError:
+            return False
+        ini = self._vassal_ini(application.name)
+        return started >= ini.stat().st_mtime
+
     def _renew_certificates(self, applications: servers.Applications) -> bool:
         # A master reads them when it starts. The Emperor reloads it when its
         # file has been touched.
@@ -344,13 +373,7 @@ class Emperor(servers.Part):
         if not workers:
             return False
         script = application.script.stat().st_mtime
-        try:
-            started = self._started(application.name).stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return started >= self._vassal_ini(
-            application.name
-        ).stat().st_mtime and not any(
+        return self._has_ini(application) and not any(
             servers.began_before(worker, script) for worker in workers
         )
 

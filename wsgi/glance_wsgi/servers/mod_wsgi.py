@@ -159,6 +159,16 @@ class Daemons(apache.Apache):
         text = programs.read_from(self.error_log, self.said_before)
         return programs.complaint(text) if _NOT_LOADED in text else None
 
+    def awaited(self, applications: servers.Applications) -> list[str]:
+        if self.parent() is None or self._is_loaded():
+            return []
+        if _wait_for_quiet(self.places.run, 0):
+            return []
+        return [
+            'apache: waits for a moment without transfers or imports, for '
+            f'{self.deployment.conf.server.task_mercy} s at most'
+        ]
+
     def load_files(self, applications: servers.Applications) -> None:
         self.wait_for_quiet(
             'Try again, or stop and start: "glance-wsgi down" lets all of '
