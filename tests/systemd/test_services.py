@@ -99,6 +99,25 @@ def test_it_is_shown_and_checked_as_it_is_installed(installed):
     assert 'Checked ' in checked.stderr
 
 
+def test_a_check_looks_at_the_whole_unit_of_apache(installed):
+    if 'apache2' not in installed.units:
+        pytest.skip('it has no Apache')
+    name = '/etc/systemd/system/apache2.service.d/zz.conf'
+    more = installed.machine.file(name)
+    more.write_text(
+        '[Service]\nTimeoutStopSec=90\nExecStop=\nKillSignal=SIGTERM\n'
+    )
+    try:
+        checked = installed.machine.glance_wsgi(
+            'check', '--format=json', check=False
+        )
+    finally:
+        more.unlink()
+    found = json.loads(checked.stdout)
+    rules = {one['rule'] for one in found if name in one['where']}
+    assert {'unit-apache-stop', 'ladder-mercy-stop'} <= rules
+
+
 def test_it_can_be_stopped_and_started(installed):
     for unit in reversed(installed.units):
         installed.machine('systemctl', 'stop', unit)

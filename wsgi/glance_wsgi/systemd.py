@@ -88,6 +88,19 @@ def is_active(unit: str) -> bool:
     return asked.stdout.strip() in ('active', 'reloading', 'activating')
 
 
+def fragment(unit: str) -> pathlib.Path | None:
+    """The file that a unit is from, without its drop-ins; None if unknown."""
+    if not booted():
+        return None
+    asked = subprocess.run(
+        ['systemctl', 'show', '--property=FragmentPath', '--value', unit],
+        capture_output=True,
+        text=True,
+    )
+    path = asked.stdout.strip()
+    return pathlib.Path(path) if path else None
+
+
 def unit_file(deployment: Deployment, emperor: pathlib.Path) -> File:
     """The unit that runs the Emperor.
 

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from glance_wsgi import applications
 from glance_wsgi import errors
 from glance_wsgi import servers
+from glance_wsgi import systemd as services
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.lint import apache
+from glance_wsgi.lint import apache_unit
 from glance_wsgi.lint import glance
 from glance_wsgi.lint import handoff
 from glance_wsgi.lint import host
@@ -33,6 +35,7 @@ RULES = (
     *mod_wsgi.RULES,
     *glance.RULES,
     *systemd.RULES,
+    *apache_unit.RULES,
     *ladder.RULES,
     *rights.RULES,
     *handoff.RULES,
@@ -75,10 +78,18 @@ def targets(deployment: Deployment) -> list[pathlib.Path]:
     for path in own:
         if not path.exists():
             raise _incomplete(deployment, path)
-    server = servers.load(deployment).files(wanted)
-    paths = [file.path for file in server if file.path.exists()]
+    server = servers.load(deployment)
+    paths = [file.path for file in server.files(wanted)]
+    # A unit of the distribution has ours beside it, and in it.
+    units = filter(None, map(services.fragment, _services(server)))
+    found = dict.fromkeys([*units, *paths])
+    there = [path for path in found if path.exists()]
     # There are others, such as Paste's, that no rule is about.
-    return [path for path in (*paths, *own) if reading.kind(path)]
+    return [path for path in (*there, *own) if reading.kind(path)]
+
+
+def _services(server: servers.Server) -> list[str]:
+    return [part.service for part in server.parts if part.service]
 
 
 def _incomplete(
