@@ -259,9 +259,12 @@ class Machine:
             *map(str, words),
         ]
 
-    def ask(self, *words) -> list[str]:
-        """A command that asks what it serves: see `ask.py`."""
-        script = pathlib.Path(__file__).with_name('ask.py')
+    def ask(self, *words, program: str = 'ask.py') -> list[str]:
+        """A command that asks what it serves: see `ask.py`.
+
+        :param program: another one beside it
+        """
+        script = pathlib.Path(__file__).with_name(program)
         cloud = yaml.safe_load(
             self.file('/var/lib/glance-wsgi/clouds.yaml').read_text()
         )['clouds']['glance-wsgi']

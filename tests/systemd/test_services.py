@@ -3,6 +3,7 @@
 Each server has a machine of its own, on which its tests run in this order.
 """
 
+import contextlib
 import json
 import re
 import subprocess
@@ -18,6 +19,13 @@ UNITS = {
     'mod_wsgi': ('apache2',),
 }
 
+SETTINGS = '/var/lib/glance-wsgi/etc/glance-api.local.conf'
+IMPORTS = """
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = []
+"""
+
 
 @pytest.fixture(scope='module', params=UNITS)
 def installed(request, workspace, prepared):
@@ -25,6 +33,7 @@ def installed(request, workspace, prepared):
     made = machine.Machine(workspace / request.param, prepared)
     try:
         made.boot()
+        made.file(SETTINGS).write_text(IMPORTS)
         before = snapshots.of(made)
         said = made.glance_wsgi('install', f'--server={request.param}').stdout
         yield types.SimpleNamespace(
@@ -90,6 +99,25 @@ def test_it_is_shown_and_checked_as_it_is_installed(installed):
     assert 'Checked ' in checked.stderr
 
 
+def test_a_check_looks_at_the_whole_unit_of_apache(installed):
+    if 'apache2' not in installed.units:
+        pytest.skip('it has no Apache')
+    name = '/etc/systemd/system/apache2.service.d/zz.conf'
+    more = installed.machine.file(name)
+    more.write_text(
+        '[Service]\nTimeoutStopSec=90\nExecStop=\nKillSignal=SIGTERM\n'
+    )
+    try:
+        checked = installed.machine.glance_wsgi(
+            'check', '--format=json', check=False
+        )
+    finally:
+        more.unlink()
+    found = json.loads(checked.stdout)
+    rules = {one['rule'] for one in found if name in one['where']}
+    assert {'unit-apache-stop', 'ladder-mercy-stop'} <= rules
+
+
 def test_it_can_be_stopped_and_started(installed):
     for unit in reversed(installed.units):
         installed.machine('systemctl', 'stop', unit)
@@ -105,6 +133,58 @@ def test_it_can_be_restarted(installed):
         installed.machine('systemctl', 'restart', unit)
         assert main_pid(installed.machine, unit) != before
     machine.until(installed.machine.serves, 'it serves after a restart')
+
+
+@contextlib.contextmanager
+def a_download_and_an_import(installed):
+    """Both go on while the block runs, and have to come out right."""
+    both = subprocess.Popen(
+        installed.machine.ask(program='transfers.py'),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert both.stdout.readline() == 'begun\n'
+        yield
+        machine.until(
+            installed.machine.serves, 'it serves after that', within=180
+        )
+        seen = json.loads(both.communicate('\n')[0])
+    finally:
+        both.kill()
+        both.wait()
+    assert seen['downloaded'] == seen['wanted']
+    assert seen['imported'] == seen['wanted']
+
+
+def test_a_stop_cuts_no_download_and_no_import(installed):
+    """Apache's own stop cuts what is left after ten seconds."""
+    for unit in reversed(installed.units):
+        with a_download_and_an_import(installed):
+            installed.machine('systemctl', 'stop', unit)
+            installed.machine('systemctl', 'start', unit)
+
+
+def test_a_restart_cuts_no_download_and_no_import(installed):
+    for unit in installed.units:
+        with a_download_and_an_import(installed):
+            installed.machine('systemctl', 'restart', unit)
+
+
+def test_a_rotation_of_logs_cuts_no_download_and_no_import(installed):
+    """Debian's logrotate rule has Apache reloaded once a day."""
+    if 'apache2' not in installed.units:
+        pytest.skip('it has no Apache')
+    log = '/var/log/apache2/glance-wsgi-access.log'
+    with a_download_and_an_import(installed):
+        installed.machine('mv', log, f'{log}.1')
+        installed.machine('invoke-rc.d', 'apache2', 'reload')
+    assert installed.machine.serves()
+    machine.until(
+        lambda: '/v2/images' in installed.machine.file(log).read_text(),
+        'the new log has requests',
+    )
 
 
 def test_a_reload_fails_no_request_and_replaces_the_workers(installed):

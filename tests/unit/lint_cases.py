@@ -6,6 +6,7 @@ an edit of one of them (a text and what it becomes), or a fact of the machine.
 
 import dataclasses
 import os
+import pathlib
 
 from glance_wsgi.lint.context import Context
 from glance_wsgi.lint.context import Identity
@@ -112,6 +113,12 @@ reload-mercy = 3600
 APACHE_UNIT = """
 [Service]
 ExecStart=/usr/sbin/apachectl start
+ExecStop=/usr/sbin/apachectl graceful-stop
+ExecStop=
+ExecStop=-/opt/venv/bin/python -m glance_wsgi.cmd.unit stop
+ExecReload=/opt/venv/bin/python -m glance_wsgi.cmd.unit reload
+KillMode=mixed
+KillSignal=SIGWINCH
 TimeoutStopSec=3601
 """
 
@@ -151,6 +158,7 @@ class Machine(Context):
             'distribution': ('uWSGI', '2.0.31'),
             'uwsgi_on_path': '2.0.31',
             'mod_wsgi': '6.0.5',
+            'rotations': [],
             'owner': None,
             'mode': None,
             **facts,
@@ -212,6 +220,12 @@ class Machine(Context):
     def mod_wsgi(self, module):
         return self._fact('mod_wsgi')
 
+    def apache_pidfile(self):
+        return '/run/apache2/apache2.pid'
+
+    def rotations(self):
+        return self._fact('rotations')
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -250,6 +264,24 @@ def glance(rule, *edits, **facts):
 
 def unit(rule, *edits, **facts):
     return Case(rule, ('glance-api.service', 'uwsgi.ini'), edits, facts)
+
+
+def apache_unit(rule, *edits):
+    return Case(rule, ('apache2.service', 'wsgi.conf'), edits)
+
+
+WAITS = 'ExecStop=-/opt/venv/bin/python -m glance_wsgi.cmd.unit stop\n'
+PLAIN = (WAITS, ''), ('ExecStop=\n', '')
+
+# What Debian's rule says, and what people write.
+BY_SYSTEMD = 'invoke-rc.d apache2 reload 2>&1 | logger -t apache2.logrotate'
+BY_ITSELF = '/usr/sbin/apachectl graceful'
+
+
+def rotated(line, *files, edits=()):
+    rule = pathlib.Path('/etc/logrotate.d/apache2')
+    facts = {'rotations': [(rule, 17, line)]}
+    return Case('wsgi-log-rotation', ('wsgi.conf', *files), edits, facts)
 
 
 POOL = ('[database]', '[database]\nmax_pool_size = 12\nmax_overflow = 0')
@@ -394,6 +426,22 @@ CASES = [
         ('apache2.service', 'wsgi.conf'),
         (('3601', '3600'),),
     ),
+    Case(
+        'ladder-mercy-stop',
+        ('apache2.service', 'proxy.conf', 'uwsgi.ini'),
+        (('3601', '3600'),),
+    ),
+    wsgi('ladder-client-server', ('queue-', 'socket-timeout=59 queue-')),
+    wsgi('ladder-daemon-mercy', ('queue-', 'socket-timeout=3601 queue-')),
+    # --- what ends Apache ---
+    apache_unit('unit-apache-stop', *PLAIN),
+    apache_unit('unit-apache-stop', *PLAIN, ('KillSignal=SIGWINCH\n', '')),
+    apache_unit('unit-apache-stop', (WAITS, ''), ('=SIGWINCH', '=SIGTERM')),
+    apache_unit('unit-apache-daemons', (WAITS, '')),
+    apache_unit('unit-apache-daemons', ('ExecReload', 'Other')),
+    rotated(BY_SYSTEMD),
+    rotated(BY_ITSELF),
+    rotated(BY_ITSELF, 'apache2.service'),
     Case(
         'ladder-emperor',
         ('emperor.ini', 'uwsgi.ini'),
@@ -555,6 +603,29 @@ FITS = [
         (('[uwsgi]', '[uwsgi]\nsocket-timeout = 99'),),
     ),
     unit('ladder-mercy-stop', ('1h 5min', '3601')),
+    wsgi('ladder-client-server', ('queue-', 'socket-timeout=60 queue-')),
+    wsgi('ladder-daemon-mercy', ('queue-', 'socket-timeout=3600 queue-')),
+    Case(
+        'ladder-mercy-stop',
+        ('apache2.service', 'uwsgi.ini'),
+        (('3601', '90'),),
+    ),
+    apache_unit('unit-apache-stop', (WAITS, '')),
+    Case(
+        'unit-apache-daemons',
+        ('apache2.service', 'proxy.conf'),
+        ((WAITS, ''), ('ExecReload', 'Other')),
+    ),
+    rotated(BY_SYSTEMD, 'apache2.service'),
+    rotated(
+        BY_ITSELF,
+        edits=(('LoadModule', 'PidFile /srv/apache.pid\nLoadModule'),),
+    ),
+    Case(
+        'wsgi-log-rotation',
+        ('proxy.conf',),
+        facts={'rotations': [(pathlib.Path('/etc'), 1, BY_ITSELF)]},
+    ),
     unit('ladder-mercy-stop', ('TimeoutStopSec=1h 5min', 'TimeoutSec=2h')),
     unit('ladder-mercy-stop', ('1h 5min', 'infinity')),
     unit('ladder-mercy-stop', ('1h 5min', '0')),

@@ -11,10 +11,12 @@ import material
 import pytest
 
 from glance_wsgi import errors
+from glance_wsgi import install
 from glance_wsgi import servers
 from glance_wsgi.cmd import base
 from glance_wsgi.cmd import main
 from glance_wsgi.cmd import status
+from glance_wsgi.cmd import unit
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.deployment import default_state_dir
 from glance_wsgi.errors import Exit
@@ -251,3 +253,13 @@ def test_whatever_ends_a_change_lets_it_be_put_back(monkeypatch, verb, number):
     finally:
         signal.signal(number, before)
     assert put_back == [number]
+
+
+def test_what_apaches_unit_calls_says_in_a_line_that_nothing_is_there(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(install, '_marker', lambda: tmp_path / 'none')
+    assert unit.main('stop') == errors.Exit.NOT_INSTALLED
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert 'No Apache with mod_wsgi is installed.' in said

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import exc
 
+from glance_wsgi.lint import context as facts
 from glance_wsgi.lint.context import Context
 from glance_wsgi.lint.context import Identity
 
@@ -207,3 +208,25 @@ def test_the_version_of_the_installed_mod_wsgi_is_found():
             'no mod_wsgi here: apt-get install libapache2-mod-wsgi-py3'
         )
     assert Context().mod_wsgi(module).count('.') == 2
+
+
+DEBIANS = """/var/log/apache2/*.log {
+	daily
+	sharedscripts
+	postrotate
+		# A graceful reload.
+		if pgrep -f ^/usr/sbin/apache2 > /dev/null; then
+			invoke-rc.d apache2 reload 2>&1 | logger -t apache2.logrotate
+		fi
+	endscript
+}
+"""
+
+
+def test_what_rotates_apaches_logs_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(facts, 'ROTATIONS', tmp_path)
+    assert Context().rotations() == []
+    rule = tmp_path / 'apache2'
+    rule.write_text(DEBIANS)
+    line = 'invoke-rc.d apache2 reload 2>&1 | logger -t apache2.logrotate'
+    assert Context().rotations() == [(rule, 7, line)]

@@ -13,6 +13,7 @@ from glance_wsgi import errors
 from glance_wsgi import lint
 from glance_wsgi.lint import documents
 from glance_wsgi.lint import httpd
+from glance_wsgi.lint import ini
 from glance_wsgi.lint import reading
 from glance_wsgi.lint import view
 from glance_wsgi.lint.documents import Kind
@@ -260,6 +261,25 @@ def test_a_units_lines_are_joined_and_its_drop_ins_win(read, tmp_path):
     assert view.runs(unit, 'uwsgi') and not view.runs(unit, 'apache2')
     assert unit.text('TimeoutStopSec') == '2h'
     assert unit.last('TimeoutStopSec').place.file == drop_in
+
+
+def test_a_units_drop_ins_count_as_systemd_has_them(
+    read, tmp_path, monkeypatch
+):
+    """By their names; of one name, the one in /etc."""
+    places = [tmp_path / name for name in ('lib', 'etc')]
+    monkeypatch.setattr(ini, 'UNIT_DIRECTORIES', tuple(places))
+    for place, name, seconds in (
+        (places[0], 'b.conf', 1),
+        (places[1], 'b.conf', 2),
+        (places[1], 'a.conf', 3),
+    ):
+        drop_in = place / 'x.service.d' / name
+        drop_in.parent.mkdir(parents=True, exist_ok=True)
+        drop_in.write_text(f'[Service]\nTimeoutStopSec={seconds}\n')
+    unit = read('[Service]\nExecStart=/bin/x\n', 'lib/x.service')
+    found = [entry.value for entry in unit.all('TimeoutStopSec')]
+    assert found == ['3', '2']
 
 
 @pytest.mark.parametrize(

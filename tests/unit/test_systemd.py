@@ -46,6 +46,34 @@ def test_the_unit_lets_glance_list_the_addresses_of_its_machine(tmp_path):
     assert 'AF_NETLINK' in families
 
 
+def addition(**arguments):
+    """What the distribution's unit of Apache is given, by its lines."""
+    file = systemd.apache_file(
+        'apache2.service', pathlib.Path('/run/apache2.pid'), 1000, **arguments
+    )
+    lines = file.text().splitlines()
+    return [line for line in lines if not line.startswith('#')]
+
+
+def test_apache_is_asked_once_to_finish_and_has_the_time_for_it():
+    lines = addition()
+    # Debian's command and a SIGWINCH behind it would be twice.
+    assert [line for line in lines if 'Exec' in line] == ['ExecStop=']
+    assert 'KillSignal=SIGWINCH' in lines
+    assert f'TimeoutStopSec={1000 + systemd.STOP_MARGIN}' in lines
+
+
+def test_apache_is_stopped_and_reloaded_by_a_command_that_it_needs():
+    lines = addition(command='/venv/bin/python -m it')
+    assert [line for line in lines if 'Exec' in line] == [
+        'ExecStop=',
+        'ExecStop=-/venv/bin/python -m it stop',
+        'ExecReload=',
+        'ExecReload=/venv/bin/python -m it reload',
+    ]
+    assert f'TimeoutStartSec={1000 + systemd.STOP_MARGIN}' in lines
+
+
 def test_systemd_finds_no_mistake_in_the_unit(tmp_path):
     if shutil.which('systemd-analyze') is None:
         pytest.skip('no systemd-analyze: apt-get install systemd')

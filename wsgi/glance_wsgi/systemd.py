@@ -27,7 +27,7 @@ PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 """Where a service finds programs, as systemd itself has it."""
 
 STOP_MARGIN = 60
-"""Seconds by which stopping may outlast the mercy of uWSGI's workers."""
+"""Seconds by which stopping may outlast the mercy of what is stopped."""
 
 FIRST_FREE_PORT = 1024  # lower ones need a capability
 
@@ -88,6 +88,19 @@ def is_active(unit: str) -> bool:
     return asked.stdout.strip() in ('active', 'reloading', 'activating')
 
 
+def fragment(unit: str) -> pathlib.Path | None:
+    """The file that a unit is from, without its drop-ins; None if unknown."""
+    if not booted():
+        return None
+    asked = subprocess.run(
+        ['systemctl', 'show', '--property=FragmentPath', '--value', unit],
+        capture_output=True,
+        text=True,
+    )
+    path = asked.stdout.strip()
+    return pathlib.Path(path) if path else None
+
+
 def unit_file(deployment: Deployment, emperor: pathlib.Path) -> File:
     """The unit that runs the Emperor.
 
@@ -117,12 +130,22 @@ def unit_file(deployment: Deployment, emperor: pathlib.Path) -> File:
     )
 
 
-def apache_file(service: str, pidfile: pathlib.Path) -> File:
-    """What the distribution's unit of Apache lacks."""
+def apache_file(
+    service: str, pidfile: pathlib.Path, mercy: int, command: str = ''
+) -> File:
+    """What the distribution's unit of Apache lacks.
+
+    :param mercy: seconds that what runs may take to its end
+    :param command: stops and reloads it, where it can't do so without a loss
+    """
     return File(
         path=UNIT_FILE.parent / f'{service}.d' / 'glance-wsgi.conf',
         template='glance-wsgi.apache.j2',
-        variables={'pidfile': pidfile},
+        variables={
+            'pidfile': pidfile,
+            'command': command,
+            'stop_timeout': mercy + STOP_MARGIN,
+        },
         owner=state.Owner.myself(),
     )
 

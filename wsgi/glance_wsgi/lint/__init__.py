@@ -12,8 +12,10 @@ from glance_wsgi import applications
 from glance_wsgi import errors
 from glance_wsgi import hosted
 from glance_wsgi import servers
+from glance_wsgi import systemd as services
 from glance_wsgi.deployment import Deployment
 from glance_wsgi.lint import apache
+from glance_wsgi.lint import apache_unit
 from glance_wsgi.lint import glance
 from glance_wsgi.lint import handoff
 from glance_wsgi.lint import host
@@ -34,6 +36,7 @@ RULES = (
     *mod_wsgi.RULES,
     *glance.RULES,
     *systemd.RULES,
+    *apache_unit.RULES,
     *ladder.RULES,
     *rights.RULES,
     *handoff.RULES,
@@ -76,11 +79,18 @@ def targets(deployment: Deployment) -> list[pathlib.Path]:
     for path in own:
         if not path.exists():
             raise _incomplete(deployment, path)
-    server = servers.load(deployment).files(wanted)
-    paths = [file.path for file in server if file.path.exists()]
-    found = (*paths, *own, *hosted.files(deployment))
+    server = servers.load(deployment)
+    paths = [file.path for file in server.files(wanted)]
+    # A unit of the distribution has ours beside it, and in it.
+    units = filter(None, map(services.fragment, _services(server)))
+    there = [path for path in dict.fromkeys([*units, *paths]) if path.exists()]
+    found = (*there, *own, *hosted.files(deployment))
     # There are others, such as Paste's, that no rule is about.
     return [path for path in found if reading.kind(path)]
+
+
+def _services(server: servers.Server) -> list[str]:
+    return [part.service for part in server.parts if part.service]
 
 
 def _incomplete(

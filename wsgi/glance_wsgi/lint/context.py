@@ -18,7 +18,11 @@ import subprocess
 import psutil
 import sqlalchemy
 
+from glance_wsgi import platforms
 from glance_wsgi import size
+
+ROTATIONS = pathlib.Path('/etc/logrotate.d')
+"""Where packages have their rules for logrotate(8)."""
 
 CONNECT_TIMEOUT = 3  # seconds that a database may take to answer
 
@@ -197,6 +201,30 @@ class Context:
         except OSError:
             return None
         return found[0].decode() if found else None
+
+    def apache_pidfile(self) -> str:
+        """That of the distribution's Apache."""
+        return str(platforms.current().apache.system.pidfile)
+
+    def rotations(self) -> list[tuple[pathlib.Path, int, str]]:
+        """The lines of logrotate's rules for Apache that reload it.
+
+        :return: each with its file and its number
+        """
+        files = (ROTATIONS / name for name in ('apache2', 'httpd'))
+        return [
+            (file, number, line.strip())
+            for file in files
+            for number, line in enumerate(_lines(file), 1)
+            if re.search(r'^[^#]*\b(reload|restart|graceful|USR1)\b', line)
+        ]
+
+
+def _lines(file: pathlib.Path) -> list[str]:
+    try:
+        return file.read_text(errors='replace').splitlines()
+    except OSError:
+        return []
 
 
 def _shift(facts: os.stat_result, who: Identity) -> int:

@@ -211,20 +211,45 @@ def _follow(entry: Entry, values: dict[tuple[str, str], str]) -> str:
     return _REFERENCE.sub(filled, entry.value)
 
 
+UNIT_DIRECTORIES = tuple(
+    map(
+        pathlib.Path,
+        (
+            '/usr/lib/systemd/system',
+            '/lib/systemd/system',
+            '/usr/local/lib/systemd/system',
+            '/run/systemd/system',
+            '/etc/systemd/system',
+        ),
+    )
+)
+"""Where systemd has units and drop-ins, the later ones before the others."""
+
+
 def unit(path: pathlib.Path, text: str) -> Ini:
-    """A systemd unit, with the drop-ins that lie beside it.
+    """A systemd unit, with its drop-ins.
 
     https://www.freedesktop.org/software/systemd/man/systemd.syntax.html
     """
     unread: Unread = []
     entries = _unit_entries(path, text)
-    for drop_in in sorted(path.parent.glob(f'{path.name}.d/*.conf')):
+    for drop_in in _drop_ins(path):
         more = read_text(drop_in)
         if more is None:
             unread.append((Place(path, 0), str(drop_in)))
         else:
             entries += _unit_entries(drop_in, more)
     return Ini(Kind.UNIT, path, tuple(unread), tuple(entries))
+
+
+def _drop_ins(path: pathlib.Path) -> list[pathlib.Path]:
+    """Those of a unit, in the order in which they count (systemd.unit(5))."""
+    known = path.parent in UNIT_DIRECTORIES
+    found = {}
+    for place in UNIT_DIRECTORIES if known else (path.parent,):
+        for file in place.glob(f'{path.name}.d/*.conf'):
+            found[file.name] = file
+    return [found[name] for name in sorted(found)]
 
 
 def _unit_entries(path: pathlib.Path, text: str) -> list[Entry]:

@@ -15,6 +15,7 @@ from glance_wsgi.lint.documents import seconds
 from glance_wsgi.lint.findings import Hit
 from glance_wsgi.lint.findings import Rule
 from glance_wsgi.lint.findings import Severity
+from glance_wsgi.lint.httpd import Directive
 from glance_wsgi.lint.httpd import Httpd
 from glance_wsgi.lint.systemd import SERVICE
 from glance_wsgi.lint.view import Site
@@ -39,8 +40,6 @@ MERCY = 60
 EMPEROR_MERCY = 30
 STOP_TIMEOUT = 90.0
 
-APACHES = ('apache2', 'apachectl', 'apache2ctl', 'httpd')
-
 
 def _client(site: Site) -> float:
     """How long Apache lets a client stall."""
@@ -63,14 +62,29 @@ def _server_time(seen: View) -> int | None:
     return max((time for time in found if time is not None), default=None)
 
 
+def _daemon_time(site: Site, daemon: Directive) -> float:
+    """How long mod_wsgi waits between Apache and a daemon process."""
+    return seconds(option(daemon, 'socket-timeout', '')) or _client(site)
+
+
+def _server_times(site: Site, seen: View) -> Iterator[tuple[str, float]]:
+    """Each server behind a site, and how long it waits for Apache."""
+    uwsgi = _server_time(seen)
+    if uwsgi is not None and over_http(site):
+        yield 'uWSGI', uwsgi
+    for daemon in site.daemons():
+        yield 'mod_wsgi', _daemon_time(site, daemon)
+
+
 def _client_server(document: Httpd, seen: View) -> Iterator[Hit]:
-    server = _server_time(seen)
     for site in view.sites(document):
         client = _client(site)
-        if server is not None and over_http(site) and client > server:
-            found = site.last('timeout')
-            place = found.place if found else site.place
-            yield place, {'outer': f'{client:g}', 'inner': server}
+        found = site.last('timeout')
+        place = found.place if found else site.place
+        for server, time in _server_times(site, seen):
+            if client > time:
+                facts = {'outer': f'{client:g}', 'inner': f'{time:g}'}
+                yield place, {'server': server, **facts}
 
 
 def _proxy_server(document: Httpd, seen: View) -> Iterator[Hit]:
@@ -91,15 +105,36 @@ def _server_mercy(ini: Ini, seen: View) -> Iterator[Hit]:
         yield ini.placed('worker-reload-mercy'), facts
 
 
+def _daemon_mercy(document: Httpd, seen: View) -> Iterator[Hit]:
+    for site in view.sites(document):
+        for daemon in site.daemons():
+            mercy = _mercy(daemon)
+            time = _daemon_time(site, daemon)
+            # Where none is set, wsgi-shutdown-timeout says what is wrong.
+            if option(daemon, 'shutdown-timeout', '') and mercy < time:
+                facts = {'outer': f'{mercy:g}', 'inner': f'{time:g}'}
+                yield daemon.place, facts
+
+
+def _mercy(daemon: Directive) -> float:
+    return seconds(option(daemon, 'shutdown-timeout', '5')) or 0.0
+
+
+def _uwsgi_mercies(seen: View) -> Iterator[float]:
+    for ini in seen.uwsgis():
+        yield float(ini.number('worker-reload-mercy', MERCY) or 0)
+
+
 def _mercies(unit: Ini, seen: View) -> Iterator[float]:
     """How long what a unit starts lets running requests go on."""
     if view.runs(unit, 'uwsgi'):
-        for ini in seen.uwsgis():
-            yield float(ini.number('worker-reload-mercy', MERCY) or 0)
-    if any(view.runs(unit, name) for name in APACHES):
+        yield from _uwsgi_mercies(seen)
+    if view.runs_apache(unit):
         for site in seen.sites():
-            for daemon in site.daemons():
-                yield seconds(option(daemon, 'shutdown-timeout', '5')) or 0.0
+            # What Apache passes on takes as long as uWSGI lets it.
+            if over_http(site):
+                yield from _uwsgi_mercies(seen)
+            yield from map(_mercy, site.daemons())
 
 
 def _stop(unit: Ini, seen: View) -> Iterator[Hit]:
@@ -131,10 +166,10 @@ RULES = (
         Severity.WARNING,
         (Kind.APACHE,),
         _client_server,
-        'Apache lets a client stall for {outer} s (Timeout), uWSGI for '
+        'Apache lets a client stall for {outer} s (Timeout), {server} for '
         '{inner} s (socket-timeout).',
-        'uWSGI gives up while the client may still go on, and the upload '
-        f'ends with 500 ({_APACHE}core.html#timeout).',
+        'The server gives up while the client may still go on, and the '
+        f'upload ends with 500 ({_APACHE}core.html#timeout; {_MOD_WSGI}).',
         'Let socket-timeout be as long as Timeout, or longer.',
     ),
     Rule(
@@ -157,6 +192,16 @@ RULES = (
         'A reload ends transfers that only stall for as long as they may '
         f'({_UWSGI}#worker-reload-mercy).',
         'Let worker-reload-mercy be the longer one.',
+    ),
+    Rule(
+        'ladder-daemon-mercy',
+        Severity.WARNING,
+        (Kind.APACHE,),
+        _daemon_mercy,
+        'shutdown-timeout is {outer} s, socket-timeout is {inner} s.',
+        'A daemon process that is told to end drops transfers that only '
+        f'stall for as long as they may ({_MOD_WSGI}).',
+        'Let shutdown-timeout be the longer one.',
     ),
     Rule(
         'ladder-emperor',

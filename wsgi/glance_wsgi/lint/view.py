@@ -20,6 +20,9 @@ _WHAT = ('module', 'wsgi-file', 'mount', 'paste', 'ini-paste', 'env')
 APACHE_USER = 'www-data'
 """Whose daemons those of mod_wsgi are where no file says so, on Debian."""
 
+APACHES = ('apache2', 'apachectl', 'apache2ctl', 'httpd')
+"""The programs that start Apache."""
+
 _HTTP = ('http-socket', 'https-socket', 'http11-socket', 'http', 'https')
 
 
@@ -154,6 +157,11 @@ def _last_name(value: str) -> str:
 def runs(unit: Ini, program: str) -> bool:
     """Whether a unit starts a program of that name."""
     return program in {pathlib.Path(word).name for word in commands(unit)}
+
+
+def runs_apache(unit: Ini) -> bool:
+    """Whether a unit starts Apache."""
+    return any(runs(unit, name) for name in APACHES)
 
 
 def commands(unit: Ini) -> list[str]:

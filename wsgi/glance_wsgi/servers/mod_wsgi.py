@@ -245,6 +245,10 @@ class SystemDaemons(system.SystemApache, Daemons):
                 '--mod-wsgi.',
             )
 
+    @property
+    def unit_command(self) -> str:
+        return f'{self.deployment.python} -m glance_wsgi.cmd.unit'
+
     def wait_until_quiet(self) -> None:
         self.wait_for_quiet('Try again when nothing runs.', 'It all goes on.')
 

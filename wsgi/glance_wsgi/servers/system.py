@@ -111,6 +111,11 @@ class SystemApache(apache.Apache):
         return self.system.service
 
     @property
+    def unit_command(self) -> str:
+        """What its unit stops and reloads it by; empty for signals alone."""
+        return ''
+
+    @property
     def site(self) -> pathlib.Path:
         return self.system.site
 
@@ -139,7 +144,12 @@ class SystemApache(apache.Apache):
         return [self._addition(), self.site_file(applications)]
 
     def _addition(self) -> File:
-        return systemd.apache_file(self.system.service, self._pidfile)
+        return systemd.apache_file(
+            self.system.service,
+            self._pidfile,
+            self.deployment.conf.server.task_mercy,
+            self.unit_command,
+        )
 
     def start_files(self) -> set[pathlib.Path]:
         return {self._addition().path}
