@@ -81,6 +81,8 @@ class Run:
 
         :raises errors.GlanceWSGIError: the first thing that is not there
         """
+        self.admin.check_is_beside(self.member)
+        self.member.check_keystone()
         self.member.log_in()
         access = self.admin.log_in()
         if cloud.ADMIN_ROLE not in access.role_names:
@@ -99,7 +101,7 @@ class Run:
 
         :param pattern: regular expression: those whose names it is found in
         :param told: is told each result as soon as it is there
-        :raises errors.BadOption: there is no such test
+        :raises errors.SmokeNotRun: there is no such test
         """
         found: list[Result] = []
 
