@@ -199,7 +199,7 @@ def smoke(deployed, tmp_path):
     member = known['clouds']['glance-wsgi-member']
     admin = known['clouds']['glance-wsgi']
 
-    def run(*words, **changes):
+    def run(*words, admin=admin, **changes):
         auth = {**member['auth'], **changes.pop('auth', {})}
         clouds = {'one': {**member, 'auth': auth, **changes}}
         clouds['one-admin'] = {**clouds['one'], 'auth': admin['auth']}
@@ -238,6 +238,18 @@ def test_an_unknown_cloud_is_told(smoke):
 
 def test_an_account_that_is_no_administrators_is_told(smoke):
     one_line(smoke('--os-admin-cloud=one'), Exit.CLOUD_UNKNOWN, '"one"')
+
+
+def test_an_administrator_of_another_keystone_is_told(smoke, breakable):
+    result = smoke(admin=breakable.clouds)
+    port = breakable.keystone_port
+    one_line(result, Exit.CLOUD_UNKNOWN, '"one-admin"', port)
+
+
+def test_a_keystone_may_have_two_urls(smoke, deployed):
+    url = f'http://localhost:{deployed.keystone_port}/v3/'
+    result = smoke('test_versions', auth={'auth_url': url})
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_cloud_without_a_password_is_told(smoke):

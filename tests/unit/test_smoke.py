@@ -229,18 +229,6 @@ def test_somebody_elses_cloud_with_our_name_is_not_replaced(clouds, refused):
     assert '"glance-wsgi-admin"' in line
 
 
-def test_an_administrator_of_another_keystone_is_refused(clouds, refused):
-    other = {**AUTH, 'auth_url': 'http://127.0.0.1:10'}
-    clouds(one={'auth': AUTH}, two={'auth': other})
-    line = refused(
-        '--os-cloud=one',
-        '--os-admin-cloud=two',
-        code=errors.Exit.CLOUD_UNKNOWN,
-    )
-    assert 'http://127.0.0.1:9/v3' in line
-    assert 'http://127.0.0.1:10/v3' in line
-
-
 def test_a_pattern_that_is_no_regular_expression_is_refused(refused):
     assert '"("' in refused('(', code=errors.Exit.BAD_OPTION)
 

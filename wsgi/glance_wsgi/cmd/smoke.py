@@ -41,9 +41,9 @@ class Smoke(base.Verb, lister.Lister):
             nargs='?',
             default='',
             help='Only the tests whose full names have this regular '
-            'expression in them, such as "test_imports" or "range". A full '
-            'name is like glance_wsgi.smoke.test_versions.TestVersions.'
-            'test_the_versions_are_listed[id-NUMBER,smoke].',
+            'expression in them, such as "test_imports" or "range". Around '
+            'the name that the table shows, a full one has '
+            '"glance_wsgi.smoke." and "[id-NUMBER,smoke]".',
         )
         parser.add_argument(
             '--os-cloud',

@@ -122,17 +122,6 @@ class Cloud:
         # The tests run in another directory.
         return os.path.abspath(found) if isinstance(found, str) else found
 
-    def check_is_beside(self, other: 'Cloud') -> None:
-        """Compare the two places of Keystone.
-
-        :raises errors.CloudUnknown: the other account is elsewhere
-        """
-        if self.auth_url != other.auth_url:
-            raise self._unsuitable(
-                f'is of the Keystone at {self.auth_url}, and '
-                f'"{other.name}" of that at {other.auth_url}'
-            )
-
     def check_keystone(self) -> None:
         """Ask Keystone for its version.
 
@@ -171,6 +160,27 @@ class Cloud:
         if not access.project_id:
             raise self._unsuitable('names no project')
         return access
+
+    def check_is_beside(self, other: 'Cloud') -> None:
+        """Look whether another account is of the same Keystone.
+
+        :raises errors.GlanceWSGIError: it is not, or Keystone can't be asked
+        """
+        if self.auth_url == other.auth_url:
+            return
+        # One Keystone may have several URLs; each knows its own tokens.
+        token = other.log_in().auth_token
+        url = f'{self.auth_url}/auth/tokens'
+        headers = {'X-Auth-Token': token, 'X-Subject-Token': token}
+        with _explained(_KEYSTONE, self.auth_url):
+            answer = self.session.get(
+                url, headers=headers, authenticated=False, raise_exc=False
+            )
+        if answer.status_code != 200:
+            raise self._unsuitable(
+                f'is of the Keystone at {self.auth_url}, which does not know '
+                f'"{other.name}" of {other.auth_url}'
+            )
 
     def endpoint(self) -> str:
         """The URL of the Images API, without its version.
