@@ -101,7 +101,7 @@ class Run:
 
         :param pattern: regular expression: those whose names it is found in
         :param told: is told each result as soon as it is there
-        :raises errors.SmokeNotRun: there is no such test
+        :raises errors.BadOption: there is no such test
         """
         found: list[Result] = []
 
