@@ -2,6 +2,7 @@
 
 import configparser
 import contextlib
+import json
 import stat
 import urllib.request
 
@@ -82,6 +83,12 @@ def test_the_images_that_tempest_names_can_be_downloaded(gate):
     for name in ('http_image', 'http_qcow2_image'):
         with contextlib.closing(opener.open(options[name])) as answer:
             assert len(answer.read()) == int(answer.headers['Content-Length'])
+
+
+def test_the_smoke_tests_have_it_import_one_of_them(gate):
+    result = gate('smoke', 'web_download', '--format=json')
+    rows = json.loads(result.stdout)
+    assert [row['Result'] for row in rows] == ['passed', 'passed']
 
 
 def test_only_its_owner_reads_the_password_in_tempest_conf(gate):

@@ -199,7 +199,7 @@ def smoke(deployed, tmp_path):
     member = known['clouds']['glance-wsgi-member']
     admin = known['clouds']['glance-wsgi']
 
-    def run(*words, **changes):
+    def run(*words, admin=admin, **changes):
         auth = {**member['auth'], **changes.pop('auth', {})}
         clouds = {'one': {**member, 'auth': auth, **changes}}
         clouds['one-admin'] = {**clouds['one'], 'auth': admin['auth']}
@@ -222,12 +222,34 @@ def test_any_cloud_of_clouds_yaml_can_be_tested(smoke):
     assert len(outcomes(result)) == 4
 
 
+def test_the_cloud_that_up_names_is_tested_as_a_member(deployed):
+    result = toolkit.glance_wsgi(
+        'smoke',
+        'reader',
+        '--format=json',
+        env=deployed.environment(),
+    )
+    assert set(outcomes(result).values()) == {'passed'}
+
+
 def test_an_unknown_cloud_is_told(smoke):
     one_line(smoke('--os-admin-cloud=two'), Exit.CLOUD_UNKNOWN, '"two"')
 
 
 def test_an_account_that_is_no_administrators_is_told(smoke):
     one_line(smoke('--os-admin-cloud=one'), Exit.CLOUD_UNKNOWN, '"one"')
+
+
+def test_an_administrator_of_another_keystone_is_told(smoke, breakable):
+    result = smoke(admin=breakable.clouds)
+    port = breakable.keystone_port
+    one_line(result, Exit.CLOUD_UNKNOWN, '"one-admin"', port)
+
+
+def test_a_keystone_may_have_two_urls(smoke, deployed):
+    url = f'http://localhost:{deployed.keystone_port}/v3/'
+    result = smoke('test_versions', auth={'auth_url': url})
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_cloud_without_a_password_is_told(smoke):
@@ -246,24 +268,69 @@ def test_a_keystone_that_does_not_answer_is_told(smoke):
     one_line(result, Exit.KEYSTONE_UNREACHABLE, url)
 
 
-def test_a_certificate_that_does_not_verify_is_told(smoke, tmp_path):
-    pair = certificates.make(tmp_path, 'localhost')
-    server = http.server.HTTPServer(
-        ('127.0.0.1', 0), http.server.BaseHTTPRequestHandler
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+def test_a_keystone_that_does_not_speak_tls_is_told(smoke, deployed):
+    """It waits for the end of a request, as we do for its certificate."""
+    url = f'https://127.0.0.1:{deployed.keystone_port}/v3'
+    result = smoke(auth={'auth_url': url})
+    one_line(result, Exit.KEYSTONE_UNREACHABLE, url)
+
+
+def test_a_glance_that_is_taken_for_a_keystone_is_told(smoke, deployed):
+    result = smoke(auth={'auth_url': deployed.endpoint})
+    one_line(result, Exit.KEYSTONE_UNREACHABLE, 'no Keystone')
+
+
+def test_a_cloud_without_a_project_is_told(smoke):
+    nowhere = {'project_name': None, 'project_domain_name': None}
+    result = smoke(auth=nowhere)
+    one_line(result, Exit.CLOUD_UNKNOWN, '"one"', 'no project')
+
+
+class Unavailable(http.server.BaseHTTPRequestHandler):
+    """A proxy whose servers are all taken out."""
+
+    def do_GET(self):
+        self.send_error(503)
+
+    def log_message(self, *words):
+        """Nothing on stderr."""
+
+
+@contextlib.contextmanager
+def unavailable(pair=None):
+    """The URL of such a proxy; by HTTPS if it has a certificate."""
+    server = http.server.HTTPServer(('127.0.0.1', 0), Unavailable)
+    if pair:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        url = f'https://localhost:{server.server_port}/v3'
-        result = smoke(auth={'auth_url': url})
+        scheme = 'https' if pair else 'http'
+        yield f'{scheme}://localhost:{server.server_port}'
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-    one_line(result, Exit.CERTIFICATE_UNTRUSTED, url)
+
+
+@pytest.fixture
+def untrusted(tmp_path):
+    """The URL of a server whose certificate vouches for itself."""
+    with unavailable(certificates.make(tmp_path, 'localhost')) as url:
+        yield url
+
+
+def test_a_certificate_that_does_not_verify_is_told(smoke, untrusted):
+    result = smoke(auth={'auth_url': untrusted})
+    one_line(result, Exit.CERTIFICATE_UNTRUSTED, untrusted)
+
+
+def test_a_keystone_that_is_taken_out_is_told(smoke):
+    with unavailable() as url:
+        result = smoke(auth={'auth_url': url})
+    one_line(result, Exit.KEYSTONE_UNREACHABLE, url, '503')
 
 
 @contextlib.contextmanager
@@ -281,10 +348,32 @@ def another_region(cloud, url):
         cloud.identity.delete_region(region)
 
 
-def test_an_endpoint_that_is_no_glance_is_told(smoke, cloud, web):
+def test_a_certificate_of_glance_that_does_not_verify_is_told(
+    smoke, cloud, untrusted
+):
+    with another_region(cloud, untrusted) as region:
+        result = smoke(region_name=region)
+    one_line(result, Exit.CERTIFICATE_UNTRUSTED, untrusted)
+
+
+NOVA = [{'id': 'v2.0', 'status': 'SUPPORTED'}, {'id': 'v2.1'}]
+
+
+@pytest.mark.parametrize('versions', [None, NOVA, {}, ['v2.0']])
+def test_an_endpoint_that_is_no_glance_is_told(smoke, cloud, web, versions):
+    if versions is not None:
+        (web.directory / 'versions').write_text(
+            json.dumps({'versions': versions})
+        )
     with another_region(cloud, web.url) as region:
         result = smoke(region_name=region)
     one_line(result, Exit.IMAGES_FOREIGN, web.url)
+
+
+def test_a_glance_that_is_taken_out_is_told(smoke, cloud):
+    with unavailable() as url, another_region(cloud, url) as region:
+        result = smoke(region_name=region)
+    one_line(result, Exit.IMAGES_UNREACHABLE, url, '503')
 
 
 def test_an_endpoint_that_does_not_answer_is_told(smoke, cloud):

@@ -1,14 +1,19 @@
 """What the smoke tests are made of; they run in tests/functional."""
 
 import datetime
+import http.server
 import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import socket
 import sys
+import threading
 from xml.etree import ElementTree
 
 import pytest
+import yaml
+from openstack.config import loader
 from testtools import content
 from testtools import content_type
 
@@ -131,19 +136,149 @@ def test_without_tempest_the_verb_says_what_to_install(monkeypatch, capsys):
     assert 'glance-wsgi[smoke]' in capsys.readouterr().err
 
 
+AUTH = {
+    'auth_url': 'http://127.0.0.1:9/v3',
+    'username': 'a',
+    'password': 'b',
+    'project_name': 'c',
+    'user_domain_name': 'Default',
+    'project_domain_name': 'Default',
+}
+
+
+@pytest.fixture
+def clouds(tmp_path, monkeypatch):
+    """Writes clouds.yaml, which is then the one that is read."""
+    file = tmp_path / 'clouds.yaml'
+    monkeypatch.setenv('OS_CLIENT_CONFIG_FILE', str(file))
+
+    def write(**entries):
+        file.write_text(yaml.safe_dump({'clouds': entries}))
+        return file
+
+    write.file = file
+    return write
+
+
+@pytest.fixture
+def refused(capsys):
+    """The one line by which ``smoke`` refuses what it is given."""
+
+    def run(*words, code):
+        found = main.main(['smoke', *words])
+        line = capsys.readouterr().err
+        assert (found, len(line.splitlines())) == (code, 1), line
+        return line
+
+    return run
+
+
 @pytest.mark.parametrize(
-    ('changes', 'word'),
+    ('entry', 'word'),
     [
-        ({'password': ''}, 'password'),
-        ({'auth_type': 'none'}, 'password'),
+        ({'auth': {**AUTH, 'password': ''}}, 'password'),
+        (
+            {'auth_type': 'none', 'auth': {'endpoint': 'http://127.0.0.1'}},
+            'password',
+        ),
+        ({'auth': {**AUTH, 'auth_url': ''}}, 'auth_url'),
+        ({'auth': AUTH, 'auth_type': 'by_magic'}, 'by_magic'),
+        ({'auth': AUTH, 'cacert': '/no/such/file'}, '/no/such/file'),
+        ({'auth': 'me'}, 'mapping'),
+        ('me', 'mapping'),
     ],
 )
-def test_a_cloud_without_a_password_is_refused(tmp_path, changes, word):
-    auth = {'auth_url': 'http://127.0.0.1/v3', 'username': 'a', **changes}
-    kind = auth.pop('auth_type', 'password')
-    if kind == 'none':
-        auth = {'endpoint': 'http://127.0.0.1'}
-    file = tmp_path / 'clouds.yaml'
-    file.write_text(f'clouds: {{a: {{auth_type: {kind}, auth: {auth}}}}}')
-    with pytest.raises(errors.CloudUnknown, match=word):
-        cloud.Cloud('a', [file])
+def test_an_entry_that_is_of_no_use_is_refused(clouds, refused, entry, word):
+    clouds(one=entry)
+    line = refused('--os-cloud=one', code=errors.Exit.CLOUD_UNKNOWN)
+    assert '"one"' in line
+    assert word in line
+
+
+@pytest.mark.parametrize(
+    ('text', 'word'),
+    [
+        (None, 'No such file'),
+        ('clouds: [one', 'expected'),
+        ('\x80', 'read'),
+        ('', '"one"'),
+        ('[one]', '"one"'),
+        ('clouds: [one]', '"one"'),
+        ('clouds: {two: {}}', '"one"'),
+    ],
+)
+def test_a_file_that_is_no_clouds_yaml_is_named(clouds, refused, text, word):
+    if text is not None:
+        clouds.file.write_text(text, 'latin-1')
+    line = refused('--os-cloud=one', code=errors.Exit.CLOUD_UNKNOWN)
+    assert str(clouds.file) in line
+    assert word in line
+
+
+def test_where_there_is_no_clouds_yaml_at_all_is_said(monkeypatch, refused):
+    monkeypatch.delenv('OS_CLIENT_CONFIG_FILE', raising=False)
+    monkeypatch.setattr(loader, 'CONFIG_FILES', ['/no/such/clouds.yaml'])
+    line = refused('--os-cloud=one', code=errors.Exit.CLOUD_UNKNOWN)
+    assert 'no clouds.yaml' in line
+
+
+def test_somebody_elses_cloud_with_our_name_is_not_replaced(clouds, refused):
+    entry = {'auth': AUTH}
+    clouds(**{'glance-wsgi': entry, 'glance-wsgi-member': entry})
+    line = refused('--os-cloud=glance-wsgi', code=errors.Exit.CLOUD_UNKNOWN)
+    assert '"glance-wsgi-admin"' in line
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused(refused):
+    assert '"("' in refused('(', code=errors.Exit.BAD_OPTION)
+
+
+@pytest.mark.parametrize('uri', ['nonsense', 'ftp://127.0.0.1/file', ''])
+def test_what_web_download_can_not_fetch_is_refused(refused, uri):
+    words = f'--web-download-uri={uri}'
+    assert f'"{uri}"' in refused(words, code=errors.Exit.BAD_OPTION)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize('scheme', ['http', 'https'])
+def test_a_keystone_that_stays_silent_is_not_waited_for(
+    clouds, monkeypatch, scheme
+):
+    monkeypatch.setattr(cloud, 'TIMEOUT', 0.5)
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        url = f'{scheme}://127.0.0.1:{silent.getsockname()[1]}'
+        one = cloud.Cloud(
+            'one', clouds(one={'auth': {**AUTH, 'auth_url': url}})
+        )
+        for ask in (one.check_keystone, one.log_in):
+            with pytest.raises(errors.KeystoneUnreachable, match='timed out'):
+                ask()
+
+
+def test_the_patience_that_clouds_yaml_asks_for_is_taken(clouds):
+    file = clouds(one={'auth': AUTH, 'api_timeout': 90})
+    assert cloud.Cloud('one', file).session.timeout == 90
+
+
+def test_a_server_without_tls_is_not_told_to_have_a_bad_certificate(clouds):
+    server = http.server.HTTPServer(
+        ('127.0.0.1', 0), http.server.BaseHTTPRequestHandler
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f'https://127.0.0.1:{server.server_port}'
+    one = cloud.Cloud('one', clouds(one={'auth': {**AUTH, 'auth_url': url}}))
+    try:
+        with pytest.raises(errors.KeystoneUnreachable, match=url):
+            one.check_keystone()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_authority_is_found_from_any_directory(clouds, monkeypatch):
+    monkeypatch.chdir(clouds.file.parent)
+    clouds.file.with_name('ca.pem').touch()
+    one = cloud.Cloud('one', clouds(one={'auth': AUTH, 'cacert': 'ca.pem'}))
+    assert one.verify == str(clouds.file.with_name('ca.pem'))

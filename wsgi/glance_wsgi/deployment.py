@@ -303,7 +303,7 @@ class Deployment:
                 + '/v3'
             )
         url = str(self.conf.deployment.keystone).rstrip('/')
-        if not _is_http(url):
+        if not is_http(url):
             raise errors.BadOption(
                 f'"{url}" is neither "{EMBEDDED}" nor a URL.',
                 'Give --keystone a URL like https://keystone.example.org/v3.',
@@ -433,7 +433,8 @@ def _bad_option(what: str, error: Exception) -> errors.GlanceWSGIError:
     )
 
 
-def _is_http(url: str) -> bool:
+def is_http(url: str) -> bool:
+    """Whether it is a whole URL of HTTP or HTTPS."""
     try:
         parsed = urllib.parse.urlsplit(url)
         return bool(

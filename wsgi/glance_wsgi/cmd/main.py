@@ -8,7 +8,14 @@ import pbr.version
 from cliff import app
 from cliff import commandmanager
 
-QUIET = ('alembic', 'keystoneauth', 'openstack', 'oslo_service', 'urllib3')
+QUIET = (
+    'alembic',
+    'keystoneauth',
+    'openstack',
+    'oslo_service',
+    'stevedore',
+    'urllib3',
+)
 """Loggers of the libraries that this process itself calls."""
 
 

@@ -4,6 +4,7 @@ import argparse
 import collections
 import os
 import pathlib
+import re
 import sys
 import time
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 from cliff import lister
 
 from glance_wsgi import errors
+from glance_wsgi import gate
 from glance_wsgi import state
 from glance_wsgi.cmd import base
 from glance_wsgi.deployment import CLOUD
 from glance_wsgi.deployment import MEMBER_CLOUD
+from glance_wsgi.deployment import Deployment
 from glance_wsgi.deployment import default_state_dir
+from glance_wsgi.deployment import is_http
 
 
 class Smoke(base.Verb, lister.Lister):
@@ -36,8 +40,10 @@ class Smoke(base.Verb, lister.Lister):
             metavar='PATTERN',
             nargs='?',
             default='',
-            help='Only the tests whose names have this regular expression in '
-            'them, such as "test_imports" or "range".',
+            help='Only the tests whose full names have this regular '
+            'expression in them, such as "test_imports" or "range". Around '
+            'the name that the table shows, a full one has '
+            '"glance_wsgi.smoke." and "[id-NUMBER,smoke]".',
         )
         parser.add_argument(
             '--os-cloud',
@@ -56,8 +62,11 @@ class Smoke(base.Verb, lister.Lister):
         parser.add_argument(
             '--web-download-uri',
             metavar='URI',
-            help='A small file that Glance may import by "web-download". '
-            '(default: the healthcheck of Glance itself)',
+            help='A small file that Glance may import by "web-download", and '
+            'that can be read from here, too. (default: an image of the '
+            'deployment, if it was made with --profile gate; else the '
+            'healthcheck of Glance itself, from whose port only Glances that '
+            'are told so import)',
         )
         parser.add_argument(
             '--junit',
@@ -79,8 +88,7 @@ class Smoke(base.Verb, lister.Lister):
                 'Install glance-wsgi[smoke] from PyPI into this virtualenv.',
                 'No test was run.',
             ) from error
-        member, admin = self._clouds(parsed_args)
-        run = runner.Run(member, admin, parsed_args.web_download_uri)
+        run = self._run_of(parsed_args)
         run.check()
         began = time.monotonic()
         results = run.results(parsed_args.pattern, _tell)
@@ -107,22 +115,76 @@ class Smoke(base.Verb, lister.Lister):
             return errors.Exit.SMOKE_FAILED
         return code
 
-    def _clouds(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+    def _run_of(self, parsed_args: argparse.Namespace) -> Any:
         from glance_wsgi.smoke import cloud
+        from glance_wsgi.smoke import runner
 
-        name, given = parsed_args.os_cloud, parsed_args.state_dir
-        if name is None and given == default_state_dir():
-            name = os.environ.get('OS_CLOUD')
+        uri = parsed_args.web_download_uri
+        _check_pattern(parsed_args.pattern)
+        _check_uri(uri)
+        file, deployment = self._clouds(parsed_args)
+        if uri is None and deployment and deployment.gate:
+            uri = f'{gate.source_url(deployment)}/{gate.RAW}'
+        names = _names(parsed_args, bool(deployment))
+        member, admin = (cloud.Cloud(name, file) for name in names)
+        return runner.Run(member, admin, uri)
+
+    def _clouds(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[pathlib.Path, Deployment | None]:
+        """The file with the clouds, and the deployment that it is of."""
+        from glance_wsgi.smoke import clouds_file
+
+        if _named(parsed_args) is None:
+            deployment = self.existing(parsed_args)
+            return deployment.state.clouds, deployment
         named = os.environ.get('OS_CLIENT_CONFIG_FILE')
-        files = [pathlib.Path(named)] if named else []
-        if name is None:
-            files = [self.existing(parsed_args).state.clouds]
-        if name in (None, CLOUD):  # CLOUD: as "up" tells people to set it
-            name = MEMBER_CLOUD
-        admin = parsed_args.os_admin_cloud or (
-            CLOUD if name == MEMBER_CLOUD else f'{name}-admin'
+        file = pathlib.Path(named) if named else clouds_file.usual()
+        # As "up" tells people to set it.
+        deployment = self.find(file.resolve().parent)
+        own = deployment.state.clouds == file.resolve()
+        return file, deployment if own and deployment.marker else None
+
+
+def _named(parsed_args: argparse.Namespace) -> str | None:
+    """The cloud that the person has named."""
+    name: str | None = parsed_args.os_cloud
+    if name is None and parsed_args.state_dir == default_state_dir():
+        return os.environ.get('OS_CLOUD') or None
+    return name
+
+
+def _names(parsed_args: argparse.Namespace, own: bool) -> tuple[str, str]:
+    """The member's cloud and the administrator's.
+
+    :param own: whether they are of a deployment, as "up" has written them
+    """
+    name = _named(parsed_args) or CLOUD
+    if own and name in (CLOUD, MEMBER_CLOUD):
+        name, admin = MEMBER_CLOUD, CLOUD
+    else:
+        admin = f'{name}-admin'
+    return name, parsed_args.os_admin_cloud or admin
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise errors.BadOption(
+            f'The pattern "{pattern}" is no regular expression: {error}.',
+            'Write a \\ before what is meant as it is.',
+            'No test was run.',
+        ) from error
+
+
+def _check_uri(uri: str | None) -> None:
+    if uri is not None and not is_http(uri):
+        raise errors.BadOption(
+            f'--web-download-uri "{uri}" is no URL of HTTP or HTTPS.',
+            'Write it like http://HOST/FILE.',
+            'No test was run.',
         )
-        return cloud.Cloud(name, files), cloud.Cloud(admin, files)
 
 
 def _tell(result: Any) -> None:

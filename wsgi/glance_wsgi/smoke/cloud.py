@@ -5,20 +5,22 @@ https://docs.openstack.org/openstacksdk/latest/user/config/configuration.html
 """
 
 import contextlib
+import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import requests
 from keystoneauth1 import exceptions
 from openstack import config
 from openstack import exceptions as sdk_exceptions
 
 from glance_wsgi import errors
+from glance_wsgi.smoke import clouds_file
 
 ADMIN_ROLE = 'admin'
-NOTHING = 'No test was run.'
-TIMEOUT = 20  # seconds for an answer
+NOTHING = clouds_file.NOTHING
+TIMEOUT = 20.0  # seconds for an answer, where clouds.yaml has no api_timeout
 
 _KEPT = (
     'username',
@@ -33,39 +35,59 @@ _KEPT = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Service:
+    """What errors say of a service that gives no usable answer."""
+
+    name: str
+    unusable: type[errors.GlanceWSGIError]
+    action: str
+
+
+_KEYSTONE = _Service(
+    'Keystone',
+    errors.KeystoneUnreachable,
+    'Start it, or correct auth_url in clouds.yaml.',
+)
+_IMAGES = _Service(
+    'The Images API',
+    errors.ImagesUnreachable,
+    'Start it, or correct its endpoint in Keystone.',
+)
+
+
 class Cloud:
     """Somebody's account in a cloud.
 
     :param name: of the entry
-    :param files: where it is looked for first
-    :raises errors.CloudUnknown: there is no such entry, or it does not log in
-        by a password
+    :param file: clouds.yaml
+    :raises errors.CloudUnknown: there is no such file or entry, or it does
+        not log in by a password
     """
 
-    def __init__(self, name: str, files: list[pathlib.Path]) -> None:
+    def __init__(self, name: str, file: pathlib.Path) -> None:
         self.name = name
+        clouds_file.check(file, name)
         try:
             # Nothing of OS_USERNAME and so on: it would be mixed in.
-            known = config.OpenStackConfig(
-                config_files=[str(path) for path in files] or None,
-                load_envvars=False,
-            )
-            self.region = known.get_one(cloud=name)
-        except (OSError, sdk_exceptions.SDKException) as error:
-            raise errors.CloudUnknown(
-                f'There is no cloud "{name}" in {_places(files)}.',
-                'Name one of clouds.yaml; OS_CLIENT_CONFIG_FILE says where '
-                'that is.',
-                NOTHING,
-            ) from error
+            self.region = config.OpenStackConfig(
+                config_files=[str(file)], load_envvars=False
+            ).get_one(cloud=name)
+            self.session = self.region.get_session()
+        except (
+            OSError,
+            sdk_exceptions.SDKException,
+            exceptions.ClientException,
+        ) as error:
+            raise self._unsuitable(f"can't be used: {error}") from error
         if not self.auth.get('password'):
-            raise errors.CloudUnknown(
-                f'The cloud "{name}" does not log in by a password, which '
-                'Tempest needs.',
-                'Name one that does.',
-                NOTHING,
+            raise self._unsuitable(
+                'does not log in by a password, which Tempest needs'
             )
-        self.session = self.region.get_session()
+        if isinstance(self.verify, str) and not os.path.exists(self.verify):
+            raise self._unsuitable(f'has no file {self.verify}, its cacert')
+        # Of itself it waits for ever.
+        self.session.timeout = self.session.timeout or TIMEOUT
 
     @property
     def auth(self) -> dict[str, Any]:
@@ -97,23 +119,75 @@ class Cloud:
     def verify(self) -> bool | str:
         """Whether certificates are verified; a path: by which authority."""
         found: bool | str = self.region.get_requests_verify_args()[0]
-        return found
+        # The tests run in another directory.
+        return os.path.abspath(found) if isinstance(found, str) else found
+
+    def check_keystone(self) -> None:
+        """Ask Keystone for its version.
+
+        :raises errors.GlanceWSGIError: it can't be reached, is not trusted
+            or is something else
+        """
+        status, answer = self._get(
+            _KEYSTONE, self.auth_url, authenticated=False
+        )
+        version = answer.get('version')
+        known = version.get('id') if isinstance(version, dict) else None
+        if not str(known).startswith('v3'):
+            raise errors.KeystoneUnreachable(
+                f'What answers at {self.auth_url} ({status}) is no Keystone '
+                'with the Identity v3 API.',
+                'Correct auth_url in clouds.yaml.',
+                NOTHING,
+            )
 
     def log_in(self) -> Any:
         """What Keystone says of us.
 
         :raises errors.GlanceWSGIError: it can't be reached, is not trusted
-            or refuses us
+            or refuses us, or it knows of no project
         """
-        with _explained(self.auth_url, f'the cloud "{self.name}"'):
-            return self.session.auth.get_access(self.session)
+        with _explained(_KEYSTONE, self.auth_url):
+            try:
+                access = self.session.auth.get_access(self.session)
+            except (exceptions.Unauthorized, exceptions.Forbidden) as error:
+                raise errors.KeystoneRefused(
+                    f'Keystone at {self.auth_url} refuses the cloud '
+                    f'"{self.name}": {error}.',
+                    'Correct its name, password or project in clouds.yaml.',
+                    NOTHING,
+                ) from error
+        if not access.project_id:
+            raise self._unsuitable('names no project')
+        return access
+
+    def check_is_beside(self, other: 'Cloud') -> None:
+        """Look whether another account is of the same Keystone.
+
+        :raises errors.GlanceWSGIError: it is not, or Keystone can't be asked
+        """
+        if self.auth_url == other.auth_url:
+            return
+        # One Keystone may have several URLs; each knows its own tokens.
+        token = other.log_in().auth_token
+        url = f'{self.auth_url}/auth/tokens'
+        headers = {'X-Auth-Token': token, 'X-Subject-Token': token}
+        with _explained(_KEYSTONE, self.auth_url):
+            answer = self.session.get(
+                url, headers=headers, authenticated=False, raise_exc=False
+            )
+        if answer.status_code != 200:
+            raise self._unsuitable(
+                f'is of the Keystone at {self.auth_url}, which does not know '
+                f'"{other.name}" of {other.auth_url}'
+            )
 
     def endpoint(self) -> str:
         """The URL of the Images API, without its version.
 
         :raises errors.GlanceWSGIError: there is none, or it is something else
         """
-        with _explained(self.auth_url, f'the cloud "{self.name}"'):
+        with _explained(_KEYSTONE, self.auth_url):
             try:
                 found = self.session.get_endpoint(
                     service_type='image',
@@ -132,63 +206,82 @@ class Cloud:
                 NOTHING,
             )
         endpoint = str(found).rstrip('/').removesuffix('/v2')
-        _check_is_glance(endpoint, self.verify)
+        self._check_is_glance(endpoint)
         return endpoint
 
-
-def _places(files: list[pathlib.Path]) -> str:
-    return ', '.join(map(str, files)) or 'clouds.yaml'
-
-
-@contextlib.contextmanager
-def _explained(url: str, who: str) -> Iterator[None]:
-    try:
-        yield
-    except exceptions.SSLError as error:
-        raise untrusted(url, error) from error
-    except (exceptions.Unauthorized, exceptions.Forbidden) as error:
-        raise errors.KeystoneRefused(
-            f'Keystone at {url} refuses {who}: {error}.',
-            'Correct its name, password or project in clouds.yaml.',
-            NOTHING,
-        ) from error
-    except exceptions.ClientException as error:
-        raise errors.KeystoneUnreachable(
-            f'Keystone at {url} gives no usable answer: {error}.',
-            'Start it, or correct auth_url in clouds.yaml.',
-            NOTHING,
-        ) from error
-
-
-def _check_is_glance(endpoint: str, verify: bool | str) -> None:
-    url = f'{endpoint}/versions'
-    try:
-        answer = requests.get(url, timeout=TIMEOUT, verify=verify)
-    except requests.exceptions.SSLError as error:
-        raise untrusted(endpoint, error) from error
-    except requests.RequestException as error:
-        raise errors.ImagesUnreachable(
-            f'The Images API at {endpoint} gives no answer: {error}.',
-            'Start it, or correct its endpoint in Keystone.',
-            NOTHING,
-        ) from error
-    try:
-        known = {item['id'] for item in answer.json()['versions']}
-    except (ValueError, KeyError, TypeError):
-        known = set()
-    if not any(str(version).startswith('v2') for version in known):
+    def _check_is_glance(self, endpoint: str) -> None:
+        # Nova lists a version 2, too, but has no schemas. Not that of one
+        # image: a test asks for it.
+        status, answer = self._get(_IMAGES, f'{endpoint}/versions')
+        if _has_v2(answer):
+            url = f'{endpoint}/v2/schemas/images'
+            status, answer = self._get(_IMAGES, url)
+            if answer.get('name') == 'images':
+                return
         raise errors.ImagesForeign(
-            f'What answers at {url} ({answer.status_code} {answer.reason}) '
-            'is no Images v2 API.',
+            f'What answers at {endpoint} ({status}) is no Images v2 API.',
             'Correct its endpoint in Keystone.',
             NOTHING,
         )
 
+    def _get(
+        self, service: _Service, url: str, **options: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """An answer's status, and its JSON; empty where there is none."""
+        with _explained(service, url):
+            answer = self.session.get(url, raise_exc=False, **options)
+        status = f'{answer.status_code} {answer.reason}'
+        # A proxy without a server behind it, or a Glance whose own account
+        # Keystone refuses: either may well be what it should be.
+        if answer.status_code >= 500 or answer.status_code == 401:
+            raise _unusable(service, url, status)
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        return status, content if isinstance(content, dict) else {}
 
-def untrusted(url: str, error: Exception) -> errors.GlanceWSGIError:
-    """The error for a certificate that does not verify."""
-    return errors.CertificateUntrusted(
-        f'The certificate of {url} does not verify: {error}.',
-        'Name the authority that has signed it as "cacert" in clouds.yaml.',
+    def _unsuitable(self, why: str) -> errors.GlanceWSGIError:
+        return errors.CloudUnknown(
+            f'The cloud "{self.name}" {why}.',
+            'Correct it in clouds.yaml, or name another one.',
+            NOTHING,
+        )
+
+
+def _has_v2(answer: dict[str, Any]) -> bool:
+    versions = answer.get('versions')
+    return isinstance(versions, list) and any(
+        str(item.get('id')).startswith('v2')
+        for item in versions
+        if isinstance(item, dict)
+    )
+
+
+@contextlib.contextmanager
+def _explained(service: _Service, url: str) -> Iterator[None]:
+    try:
+        yield
+    except exceptions.ClientException as error:
+        # A server that does not speak TLS has no certificate to trust.
+        if (
+            isinstance(error, exceptions.SSLError)
+            and 'certificate' in str(error).lower()
+        ):
+            raise errors.CertificateUntrusted(
+                f'The certificate of {url} does not verify: {error}.',
+                'Name the authority that has signed it as "cacert" in '
+                'clouds.yaml.',
+                NOTHING,
+            ) from error
+        raise _unusable(service, url, error) from error
+
+
+def _unusable(
+    service: _Service, url: str, why: object
+) -> errors.GlanceWSGIError:
+    return service.unusable(
+        f'{service.name} at {url} gives no usable answer: {why}.',
+        service.action,
         NOTHING,
     )

@@ -81,8 +81,10 @@ class Run:
 
         :raises errors.GlanceWSGIError: the first thing that is not there
         """
+        self.member.check_keystone()
         self.member.log_in()
         access = self.admin.log_in()
+        self.admin.check_is_beside(self.member)
         if cloud.ADMIN_ROLE not in access.role_names:
             raise errors.CloudUnknown(
                 f'The cloud "{self.admin.name}" has no role '
