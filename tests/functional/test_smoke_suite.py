@@ -164,7 +164,7 @@ def test_smoke_tests_that_are_interrupted_leave_nothing(
             'a test works',
         )
         running.send_signal(number)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=120)
     assert running.returncode == Exit.INTERRUPTED, said
     assert 'Traceback' not in said
     assert everything(cloud) == before

@@ -24,6 +24,7 @@ from glance_wsgi.smoke import base
 from glance_wsgi.smoke import cloud
 from glance_wsgi.smoke import runner
 
+TEST_CLASS = 'glance_wsgi.smoke.test_x.TestX'
 BEGAN = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -66,21 +67,25 @@ def test_every_smoke_test_has_an_id_of_its_own_and_is_called_smoke():
         seen.add(number)
 
 
+def event(number, status, **details):
+    """What becomes of a test, as testtools hands it over."""
+    return {
+        'id': number,
+        'status': status,
+        'timestamps': [BEGAN, BEGAN + datetime.timedelta(seconds=1.5)],
+        'details': {
+            name: content.Content(
+                content_type.UTF8_TEXT, lambda text=text: [text.encode()]
+            )
+            for name, text in details.items()
+        },
+    }
+
+
 def result(status, **details):
-    """A test's result as testtools hands it over."""
-    return runner._result(
-        {
-            'id': 'glance_wsgi.smoke.test_x.TestX.test_y[id-1,smoke]',
-            'status': status,
-            'timestamps': [BEGAN, BEGAN + datetime.timedelta(seconds=1.5)],
-            'details': {
-                name: content.Content(
-                    content_type.UTF8_TEXT, lambda text=text: [text.encode()]
-                )
-                for name, text in details.items()
-            },
-        }
-    )
+    """The result of a test that has ended like that."""
+    number = f'{TEST_CLASS}.test_y[id-1,smoke]'
+    return runner._result(event(number, status, **details))
 
 
 TRACE = """Traceback (most recent call last):
@@ -110,6 +115,53 @@ def test_the_reason_of_a_failure_is_what_follows_the_code():
 def test_the_reason_of_a_skip_is_told():
     found = result('skip', reason='one store only')
     assert (found.outcome, found.reason) == (runner.SKIPPED, 'one store only')
+
+
+@pytest.fixture
+def collected():
+    """Two tests of a class are listed, and one of them has passed."""
+    made = runner._Collected(lambda result: None)
+    for name in ('a', 'b'):
+        made.note(
+            {'id': f'{TEST_CLASS}.test_{name}[id-1]', 'status': 'exists'}
+        )
+    made.note(event(f'{TEST_CLASS}.test_a[id-1]', 'success'))
+    return made
+
+
+def failures(collected):
+    return [
+        (item.test.rpartition('.')[2], item.reason)
+        for item in collected.results
+        if item.outcome == runner.FAILED
+    ]
+
+
+def test_a_test_that_was_not_run_makes_the_run_fail(collected):
+    collected.end(0, 'It rains.')
+    assert failures(collected) == [
+        ('test_every_test_is_run', '1 of 2 tests were not run: It rains.')
+    ]
+
+
+def test_a_test_that_did_not_end_makes_the_run_fail(collected):
+    collected.note(event(f'{TEST_CLASS}.test_b[id-1]', 'inprogress'))
+    collected.end(1, 'It rains.')
+    assert failures(collected) == [('test_b', 'It did not come to its end.')]
+
+
+def test_an_exit_code_makes_the_run_fail_when_nothing_else_does(collected):
+    collected.note(event(f'{TEST_CLASS}.test_b[id-1]', 'success'))
+    collected.end(1, '')
+    assert failures(collected) == [
+        ('test_every_test_is_run', 'stestr has ended with 1')
+    ]
+
+
+def test_a_class_that_is_skipped_has_run_its_tests(collected):
+    collected.note(event(f'setUpClass ({TEST_CLASS})', 'skip'))
+    collected.end(0, '')
+    assert not failures(collected)
 
 
 def test_junit_has_every_result():

@@ -2,10 +2,12 @@
 
 import argparse
 import collections
+import errno
 import os
 import pathlib
 import re
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -15,6 +17,7 @@ from glance_wsgi import errors
 from glance_wsgi import gate
 from glance_wsgi import state
 from glance_wsgi.cmd import base
+from glance_wsgi.cmd import interrupts
 from glance_wsgi.deployment import CLOUD
 from glance_wsgi.deployment import MEMBER_CLOUD
 from glance_wsgi.deployment import Deployment
@@ -88,17 +91,25 @@ class Smoke(base.Verb, lister.Lister):
                 'Install glance-wsgi[smoke] from PyPI into this virtualenv.',
                 'No test was run.',
             ) from error
+        if parsed_args.junit:
+            _check_writable(parsed_args.junit)
         run = self._run_of(parsed_args)
         run.check()
         began = time.monotonic()
-        results = run.results(parsed_args.pattern, _tell)
+        with interrupts.only_the_first(self.interrupts) as cleaning:
+            try:
+                results = run.results(parsed_args.pattern, _tell, cleaning)
+            finally:
+                for line in run.left:
+                    self._warn(line)
         counts = collections.Counter(item.outcome for item in results)
         words = (runner.PASSED, runner.SKIPPED, runner.FAILED)
         said = ', '.join(f'{counts[word]} {word}' for word in words)
         print(f'{said} in {time.monotonic() - began:.1f} s.', file=sys.stderr)
+        if counts[runner.FAILED] or run.left:
+            self.code = errors.Exit.SMOKE_FAILED
         if parsed_args.junit:
-            _write(parsed_args.junit, runner.junit(results))
-        self.failed = bool(counts[runner.FAILED])
+            self._write(parsed_args.junit, runner.junit(results))
         return (
             ('Test', 'Result', 'Seconds', 'Reason'),
             [
@@ -109,11 +120,20 @@ class Smoke(base.Verb, lister.Lister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Show; the exit code tells whether a test has failed."""
-        self.failed = False
-        code = super().run(parsed_args)
-        if code == errors.Exit.OK and self.failed:
-            return errors.Exit.SMOKE_FAILED
-        return code
+        self.code = errors.Exit.OK
+        return super().run(parsed_args) or self.code
+
+    def _write(self, path: pathlib.Path, content: bytes) -> None:
+        """Write the results; the table is worth showing without that."""
+        try:
+            state.write_file(path, content, state.Owner.myself(), mode=0o644)
+        except OSError as error:
+            found = _unwritable(path, error, 'The tests were run.')
+            self._warn(found.line())
+            self.code = self.code or found.code
+
+    def _warn(self, line: str) -> None:
+        print(f'glance-wsgi: {line}', file=sys.stderr)
 
     def _run_of(self, parsed_args: argparse.Namespace) -> Any:
         from glance_wsgi.smoke import cloud
@@ -193,12 +213,26 @@ def _tell(result: Any) -> None:
     print(line + name.replace('_', ' '), file=sys.stderr, flush=True)
 
 
-def _write(path: pathlib.Path, content: bytes) -> None:
+def _check_writable(path: pathlib.Path) -> None:
+    """See that a file can be written, without touching what it has.
+
+    :raises errors.BadOption: it can't
+    """
     try:
-        state.write_file(path, content, state.Owner.myself(), mode=0o644)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # As it will be written: under another name, in the same place.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
-        raise errors.BadOption(
-            f"{path} can't be written: {error.strerror}.",
-            'Give --junit a file in a directory that you may write.',
-            'The tests were run.',
-        ) from error
+        raise _unwritable(path, error, 'No test was run.') from error
+
+
+def _unwritable(
+    path: pathlib.Path, error: OSError, outcome: str
+) -> errors.BadOption:
+    return errors.BadOption(
+        f"{path} can't be written: {error.strerror}.",
+        'Give --junit a file in a directory that you may write.',
+        outcome,
+    )

@@ -16,18 +16,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
+import psutil
 import subunit
 import testtools
 import yaml
 
 from glance_wsgi import errors
+from glance_wsgi import processes
 from glance_wsgi import state
 from glance_wsgi.smoke import cloud
+from glance_wsgi.smoke import leftovers
 
 DIRECTORY = pathlib.Path(__file__).parent
 TOP = DIRECTORY.parents[1]
@@ -64,6 +68,7 @@ class Run:
     :param member: whoever uses images
     :param admin: an administrator of the same cloud
     :param web_download_uri: see `config`
+    :ivar left: what could not be removed or looked for, a sentence each
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Run:
         self.member, self.admin = member, admin
         self.prefix = f'glance-wsgi-smoke-{uuid.uuid4().hex[:8]}'
         self.web_download_uri = web_download_uri
+        self.endpoint = ''
+        self.left: list[str] = []
 
     def check(self) -> None:
         """Look at what the tests need.
@@ -92,39 +99,46 @@ class Run:
                 "Name an administrator's with --os-admin-cloud.",
                 cloud.NOTHING,
             )
-        self.member.endpoint()
+        # Not asked for again: it may be gone when the tests have ended.
+        self.endpoint = self.member.endpoint()
 
     def results(
-        self, pattern: str, told: Callable[[Result], None]
+        self,
+        pattern: str,
+        told: Callable[[Result], None],
+        cleaning: Callable[[], None],
     ) -> list[Result]:
         """Run the tests, and remove what they leave, also when interrupted.
 
+        `check` comes before.
+
         :param pattern: regular expression: those whose names it is found in
         :param told: is told each result as soon as it is there
-        :raises errors.BadOption: there is no such test
+        :param cleaning: called before cleaning up, which nothing may interrupt
+        :raises errors.SmokeNotRun: there is no such test
         """
-        found: list[Result] = []
-
-        def note(test: dict[str, Any]) -> None:
-            if test['status'] not in ('exists', 'inprogress'):
-                found.append(_result(test))
-                told(found[-1])
-
+        collected = _Collected(told)
         with tempfile.TemporaryDirectory(prefix='glance-wsgi-') as place:
             directory = pathlib.Path(place)
             self._configure(directory)
             try:
-                said = _run(directory, pattern, note)
+                said = _run(directory, pattern, collected, cleaning)
             finally:
-                self.remove_rest()
-        if not found:
+                cleaning()
+                self.left = self._leftovers().remove()
+        if not collected.results:
             raise errors.SmokeNotRun(
                 f'No test was run: {said or "stestr has said nothing"}.',
                 f'Is there a test whose name has "{pattern}" in it?'
                 if pattern
                 else 'Install glance-wsgi[smoke] again.',
             )
-        return found
+        return collected.results
+
+    def _leftovers(self) -> leftovers.Leftovers:
+        return leftovers.Leftovers(
+            self.member, self.admin, self.endpoint, self.prefix
+        )
 
     def _configure(self, directory: pathlib.Path) -> None:
         accounts = [
@@ -179,71 +193,71 @@ class Run:
             },
         }
 
-    def remove_rest(self) -> None:
-        """Remove everything whose name begins as this run's names do.
 
-        Tests remove what they make; those that were killed could not.
+class _Collected:
+    """The results, of what is reported of each test.
+
+    :param told: is told each result as soon as it is there
+    """
+
+    def __init__(self, told: Callable[[Result], None]) -> None:
+        self.told = told
+        self.results: list[Result] = []
+        self._listed: list[str] = []
+
+    def note(self, test: dict[str, Any]) -> None:
+        """What has become of a test; before the first one begins, all are
+        said to exist."""
+        if test['status'] == 'exists':
+            self._listed.append(_name(test['id']))
+        else:
+            self._add(_result(test))
+
+    def end(self, code: int, said: str) -> None:
+        """Make it a failure if not all tests came to a result.
+
+        :param code: the exit code of what ran the tests
+        :param said: what it said beside their results
         """
-        root = self.member.endpoint()
-        for url in (*self._images(root), *self._namespaces(root)):
-            _ask(self.admin, 'DELETE', url)
-        for url in self._credentials():
-            _ask(self.member, 'DELETE', url)
+        missing = self._missing()
+        failed = any(item.outcome == FAILED for item in self.results)
+        if not missing and (failed or not code or not self.results):
+            return
+        reason = (
+            f'{len(missing)} of {len(self._listed)} tests were not run'
+            if missing
+            else f'stestr has ended with {code}'
+        )
+        self._add(
+            Result(
+                test='runner.test_every_test_is_run',
+                outcome=FAILED,
+                seconds=0.0,
+                reason=f'{reason}: {said}' if said else reason,
+                details='\n'.join([*missing, said]),
+            )
+        )
 
-    def _images(self, root: str) -> Iterator[str]:
-        for hidden in ('false', 'true'):
-            path: Any = f'/v2/images?limit=100&os_hidden={hidden}'
-            while path:
-                page = _ask(self.admin, 'GET', root + path)
-                for image in page.get('images', ()):
-                    if self._is_ours(image.get('name')):
-                        url = f'{root}/v2/images/{image["id"]}'
-                        if image['protected']:
-                            _ask(self.admin, 'PATCH', url, UNPROTECTED)
-                        yield url
-                path = page.get('next')
+    def _missing(self) -> list[str]:
+        known = {item.test for item in self.results}
 
-    def _namespaces(self, root: str) -> Iterator[str]:
-        url = f'{root}/v2/metadefs/namespaces'
-        for item in _ask(self.admin, 'GET', url).get('namespaces', ()):
-            if self._is_ours(item['namespace']):
-                yield f'{url}/{item["namespace"]}'
+        def has_result(name: str) -> bool:
+            # What goes wrong before a class, or skips it, is told once.
+            group = name.rpartition('.')[0]
+            return bool({name, f'{group}.setUpClass'} & known)
 
-    def _credentials(self) -> Iterator[str]:
-        user = self.member.log_in().user_id
-        url = f'{self.member.auth_url}/users/{user}/application_credentials'
-        for item in _ask(self.member, 'GET', url).get(
-            'application_credentials', ()
-        ):
-            if self._is_ours(item['name']):
-                yield f'{url}/{item["id"]}'
+        return [name for name in self._listed if not has_result(name)]
 
-    def _is_ours(self, name: str | None) -> bool:
-        return (name or '').startswith(self.prefix)
-
-
-UNPROTECTED = [{'op': 'replace', 'path': '/protected', 'value': False}]
-
-
-def _ask(
-    who: cloud.Cloud, method: str, url: str, patch: Any = None
-) -> dict[str, Any]:
-    """The answer's JSON; empty where there is none."""
-    options: dict[str, Any] = {}
-    if patch is not None:
-        kind = 'application/openstack-images-v2.1-json-patch'
-        options = {'json': patch, 'headers': {'Content-Type': kind}}
-    answer = who.session.request(url, method, raise_exc=False, **options)
-    try:
-        return dict(answer.json())
-    except ValueError:
-        return {}
+    def _add(self, result: Result) -> None:
+        self.results.append(result)
+        self.told(result)
 
 
 def _run(
     directory: pathlib.Path,
     pattern: str,
-    note: Callable[[dict[str, Any]], None],
+    collected: _Collected,
+    cleaning: Callable[[], None],
 ) -> str:
     """Run the tests; what was said beside their results."""
     command = [
@@ -261,7 +275,7 @@ def _run(
         'PYTHONWARNINGS': 'ignore',
     }
     said = io.BytesIO()
-    collected = testtools.StreamToDict(note)
+    tests = testtools.StreamToDict(collected.note)
     with (directory / 'errors').open('w+b') as complaints:
         process = subprocess.Popen(
             command,
@@ -273,17 +287,20 @@ def _run(
             # A terminal's interrupt is for us; we hand it on.
             start_new_session=True,
         )
-        collected.startTestRun()
+        tests.startTestRun()
         try:
             subunit.ByteStreamToStreamResult(
                 process.stdout, non_subunit_name='said'
-            ).run(_Tee(collected, said))
+            ).run(_Tee(tests, said))
         finally:
+            cleaning()
             _end(process)
-        collected.stopTestRun()
+        tests.stopTestRun()  # notes those that did not come to their end
         complaints.seek(0)
-        text = said.getvalue() + complaints.read()
-    return ' '.join(text.decode(errors='replace').split())[-1000:]
+        raw = said.getvalue() + complaints.read()
+    text = ' '.join(raw.decode(errors='replace').split())[-1000:]
+    collected.end(process.returncode, text)
+    return text
 
 
 class _Tee(testtools.StreamResult):
@@ -303,14 +320,34 @@ class _Tee(testtools.StreamResult):
 
 
 def _end(process: 'subprocess.Popen[bytes]') -> None:
-    """Wait for the tests; those that have been interrupted clean up."""
+    """Wait until the tests have ended, and all that they have started.
+
+    Those that have been interrupted clean up.
+    """
     if sys.exc_info()[0] is not None:
         _tell(process, signal.SIGINT)
-    try:
-        process.wait(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        _tell(process, signal.SIGKILL)
-        process.wait()
+    deadline = time.monotonic() + _PATIENCE
+    # The one that runs the tests may live longer than the one we know.
+    while _group(process) and time.monotonic() < deadline:
+        time.sleep(processes.INTERVAL)
+    _tell(process, signal.SIGKILL)
+    processes.wait(_group(process), _PATIENCE)
+    process.wait()
+
+
+def _group(process: 'subprocess.Popen[bytes]') -> list[psutil.Process]:
+    """The processes that have not ended of those that it has started."""
+
+    def is_one(other: psutil.Process) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            return os.getpgid(other.pid) == process.pid
+        return False
+
+    return [
+        other
+        for other in psutil.process_iter()
+        if is_one(other) and processes.alive(other)
+    ]
 
 
 def _tell(process: 'subprocess.Popen[bytes]', number: signal.Signals) -> None:
@@ -330,15 +367,21 @@ def _result(test: dict[str, Any]) -> Result:
     reason = details.get('reason', '') or re.sub(
         r'(?s)^.*\n  .*?\n', '', trace
     )
-    # What goes wrong around a class is no test's.
-    name = re.sub(r'^(\w+Class) \((.*)\)$', r'\2.\1', test['id'])
+    if test['status'] == 'inprogress':
+        reason = 'It did not come to its end.'
     return Result(
-        test=re.sub(r'^glance_wsgi\.smoke\.|\[.*\]$', '', name),
+        test=_name(test['id']),
         outcome=_WORDS.get(test['status'], FAILED),
         seconds=(ended - began).total_seconds() if began and ended else 0.0,
         reason=' '.join(reason.split()),
         details='\n'.join(details.values()),
     )
+
+
+def _name(number: str) -> str:
+    # What goes wrong around a class is no test's.
+    name = re.sub(r'^(\w+Class) \((.*)\)$', r'\2.\1', number)
+    return re.sub(r'^glance_wsgi\.smoke\.|\[.*\]$', '', name)
 
 
 def junit(results: list[Result]) -> bytes:
