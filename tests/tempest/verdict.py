@@ -110,10 +110,15 @@ def complaints(
 
 
 def counts(results: Iterable[Result]) -> Mapping[str, int]:
-    """How many passed, were skipped and failed."""
+    """How many passed, were skipped and failed.
+
+    A test that does the same in both passes counts once.
+    """
     results = list(results)
     return {
-        'passed': sum(one.status == 'success' for one in results),
-        'skipped': sum(one.status == 'skip' for one in results),
-        'failed': sum(one.failed for one in results),
+        'passed': len(
+            {one.test for one in results if one.status == 'success'}
+        ),
+        'skipped': len({one.test for one in results if one.status == 'skip'}),
+        'failed': len({one.test for one in results if one.failed}),
     }

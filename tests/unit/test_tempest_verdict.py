@@ -84,6 +84,14 @@ def test_a_failure_of_the_first_pass_is_never_made_up_for():
     assert failed in found
 
 
+def test_a_test_that_both_passes_have_counts_once():
+    both = Result('a.A.test_both', 'success')
+    found = verdict.combined([both], [both])
+    assert verdict.counts(found)['passed'] == 1
+    (complaint,) = verdict.complaints([*GOOD[1:], GOOD[2]], KNOWN)
+    assert '249' in complaint
+
+
 def test_tags_are_no_part_of_a_name():
     assert verdict.named('a.A.test_x[id-1,smoke]') == 'a.A.test_x'
     assert verdict.named('a.A.test_x') == 'a.A.test_x'
