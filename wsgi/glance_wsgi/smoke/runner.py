@@ -206,8 +206,10 @@ class _Collected:
         self._listed: list[str] = []
 
     def note(self, test: dict[str, Any]) -> None:
-        """What has become of a test; before the first one begins, all are
-        said to exist."""
+        """What has become of a test.
+
+        All are said to exist before the first one begins.
+        """
         if test['status'] == 'exists':
             self._listed.append(_name(test['id']))
         else:
