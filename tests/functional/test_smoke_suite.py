@@ -201,6 +201,7 @@ def smoke(deployed, tmp_path):
 
     def run(*words, admin=admin, **changes):
         auth = {**member['auth'], **changes.pop('auth', {})}
+        auth = {key: value for key, value in auth.items() if value is not None}
         clouds = {'one': {**member, 'auth': auth, **changes}}
         clouds['one-admin'] = {**clouds['one'], 'auth': admin['auth']}
         file = tmp_path / 'clouds.yaml'
@@ -281,7 +282,7 @@ def test_a_glance_that_is_taken_for_a_keystone_is_told(smoke, deployed):
 
 
 def test_a_cloud_without_a_project_is_told(smoke):
-    nowhere = {'project_name': None, 'project_domain_name': None}
+    nowhere = {'project_name': None, 'project_domain_id': None}
     result = smoke(auth=nowhere)
     one_line(result, Exit.CLOUD_UNKNOWN, '"one"', 'no project')
 
