@@ -220,7 +220,7 @@ def smoke(deployed, tmp_path):
 def test_any_cloud_of_clouds_yaml_can_be_tested(smoke):
     result = smoke('test_versions', '--format=json')
     assert result.returncode == 0, result.stderr
-    assert len(outcomes(result)) == 4
+    assert len(outcomes(result)) == 5
 
 
 def test_the_cloud_that_up_names_is_tested_as_a_member(deployed):

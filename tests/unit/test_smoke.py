@@ -1,11 +1,14 @@
 """What the smoke tests are made of; they run in tests/functional."""
 
+import csv
 import datetime
 import http.server
 import importlib
 import importlib.metadata
 import inspect
+import pathlib
 import pkgutil
+import runpy
 import socket
 import sys
 import threading
@@ -25,6 +28,12 @@ from glance_wsgi.smoke import cloud
 from glance_wsgi.smoke import runner
 
 TEST_CLASS = 'glance_wsgi.smoke.test_x.TestX'
+TOP = pathlib.Path(__file__).parents[2]
+FAULTS = runpy.run_path(
+    str(TOP / 'tests' / 'functional' / 'glance_wsgi_faults.py')
+)
+BROKEN = [*FAULTS['FAULTS'], *FAULTS['POLICIES']]
+
 BEGAN = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -95,6 +104,20 @@ testtools.matchers._impl.MismatchError: !=:
 reference = 1
 actual    = 2
 """
+
+
+def test_every_smoke_test_has_a_fault_that_makes_it_fail():
+    names = [name for _, name in TESTS]
+    known = [*BROKEN, *FAULTS['ELSEWHERE']]
+    assert sorted(known) == sorted(names)
+
+
+def test_the_documentation_has_each_fault_and_the_test_that_catches_it():
+    with (TOP / 'doc' / 'source' / 'smoke-faults.csv').open() as file:
+        told = [row['What says so'] for row in csv.DictReader(file)]
+    assert told == [
+        name.removeprefix('test_').replace('_', ' ') for name in BROKEN
+    ]
 
 
 def test_a_result_has_a_short_name_and_its_seconds():

@@ -38,6 +38,21 @@ class TestUploads(base.SmokeTest):
         self.assert_holds(self.stored_image(data), data)
 
     @decorators.attr(type='smoke')
+    @decorators.idempotent_id('3d8c5e72-9e2a-4b7f-8c57-7f2e5d3b5e08')
+    def test_an_empty_image_comes_back(self) -> None:
+        image = self.stored_image(b'')
+        self.assertEqual(0, self.member.show_image(image['id'])['size'])
+        self.assert_holds(image, b'')
+
+    @decorators.attr(type='smoke')
+    @decorators.idempotent_id('3d8c5e72-9e2a-4b7f-8c57-7f2e5d3b5e09')
+    def test_images_about_as_large_as_a_buffer_come_back(self) -> None:
+        """64 KiB: what Glance reads and writes at once."""
+        for size in (64 * KIB - 1, 64 * KIB, 64 * KIB + 1):
+            data = base.random_bytes(size)
+            self.assert_holds(self.stored_image(data), data)
+
+    @decorators.attr(type='smoke')
     @decorators.idempotent_id('3d8c5e72-9e2a-4b7f-8c57-7f2e5d3b5e02')
     def test_an_image_of_many_mebibytes_comes_back(self) -> None:
         """LimitRequestBody, or a proxy's limit."""

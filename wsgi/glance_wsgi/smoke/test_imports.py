@@ -41,6 +41,15 @@ class TestImports(base.SmokeTest):
         self.member.image_import(image['id'], all_stores=False)
         return image
 
+    def task_of(self, image: Any) -> Any:
+        """The one task that an image has, as soon as it has it."""
+
+        def look() -> Any:
+            return self.member.show_image_tasks(image['id'])['tasks']
+
+        (task,) = self.until(look, f'{image["id"]} has a task')
+        return task
+
     def web_source(self) -> str:
         """What to import by web-download."""
         self.method('web-download')
@@ -137,17 +146,35 @@ class TestImports(base.SmokeTest):
     @decorators.idempotent_id('5fae7094-b04c-4d91-8e79-914a7f5d7006')
     def test_the_task_of_an_import_is_told_to_its_owner(self) -> None:
         image = self.import_directly(base.random_bytes(KIB))
-
-        def look() -> Any:
-            return self.member.show_image_tasks(image['id'])['tasks']
-
-        (task,) = self.until(look, f'{image["id"]} has a task')
+        task = self.task_of(image)
         self.assertEqual('api_image_import', task['type'])
         self.assertEqual(image['id'], task['image_id'])
         self.wait_for(image, 'active')
 
     @decorators.attr(type='smoke')
+    @decorators.idempotent_id('5fae7094-b04c-4d91-8e79-914a7f5d7008')
+    def test_an_administrator_looks_up_the_task_of_an_import(self) -> None:
+        image = self.import_directly(base.random_bytes(KIB))
+        known = self.task_of(image)
+        self.wait_for(image, 'active')
+
+        def look() -> Any:
+            url = f'tasks/{known["id"]}'
+            found = self.expect(200, 'GET', url, client=self.admin).json()
+            return found['status'] != 'processing' and found
+
+        task = self.until(look, f'task {known["id"]} has ended')
+        self.assertEqual('success', task['status'], task['message'])
+        self.assertEqual('api_image_import', task['type'])
+        self.assertEqual(image['id'], task['input']['image_id'])
+        self.assertEqual(image['owner'], task['owner'])
+
+    @decorators.attr(type='smoke')
     @decorators.idempotent_id('5fae7094-b04c-4d91-8e79-914a7f5d7007')
     def test_an_administrator_lists_tasks(self) -> None:
-        answer = self.expect(200, 'GET', 'tasks?limit=1', client=self.admin)
-        self.assertIn('tasks', answer.json())
+        image = self.import_directly(base.random_bytes(KIB))
+        known = self.task_of(image)
+        url = 'tasks?limit=20'  # the latest
+        page = self.expect(200, 'GET', url, client=self.admin).json()
+        self.assertIn(known['id'], [task['id'] for task in page['tasks']])
+        self.wait_for(image, 'active')

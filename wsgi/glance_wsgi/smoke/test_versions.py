@@ -11,6 +11,10 @@ from glance_wsgi.smoke import base
 class TestVersions(base.SmokeTest):
     """What is under the root, which needs no token."""
 
+    def ids(self, answer: base.Answer) -> list[str]:
+        """The versions that an answer has, by their names."""
+        return [version['id'] for version in answer.json()['versions']]
+
     @decorators.attr(type='smoke')
     @decorators.idempotent_id('0f3f7a44-2a8e-4d5b-9f0c-1f1e7f7f2b01')
     def test_the_versions_are_listed_and_one_is_current(self) -> None:
@@ -32,6 +36,14 @@ class TestVersions(base.SmokeTest):
             for link in version['links']
         }
         self.assertEqual({f'{self.root}/v2'}, links)
+
+    @decorators.attr(type='smoke')
+    @decorators.idempotent_id('0f3f7a44-2a8e-4d5b-9f0c-1f1e7f7f2b05')
+    def test_clients_find_the_versions_without_knowing_where(self) -> None:
+        """By the root, as keystoneauth does: 300 Multiple Choices."""
+        known = self.send('GET', f'{self.root}/versions', X_Auth_Token=None)
+        found = self.expect(300, 'GET', f'{self.root}/', X_Auth_Token=None)
+        self.assertEqual(self.ids(known), self.ids(found))
 
     @decorators.attr(type='smoke')
     @decorators.idempotent_id('0f3f7a44-2a8e-4d5b-9f0c-1f1e7f7f2b03')
