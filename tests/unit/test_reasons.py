@@ -60,7 +60,7 @@ PAGES = {
     ),
     f'{SYSTEMD}/systemd.kill.html': 'KillMode KillSignal',
     f'{SYSTEMD}/systemd.service.html': (
-        'ExecReload ExecStart PIDFile Restart RestartSec TimeoutStartSec '
+        'ExecReload ExecStart ExecStop PIDFile Restart RestartSec TimeoutStartSec '
         'TimeoutStopSec Type'
     ),
     f'{SYSTEMD}/systemd.unit.html': (
