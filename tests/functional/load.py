@@ -13,6 +13,9 @@ import images
 import requests
 from images import MIB
 
+PATIENCE = 60
+"""Seconds that a client waits for an answer before it gives up."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
@@ -25,6 +28,11 @@ class Failure:
     began: float
     what: str
     ended: float = dataclasses.field(default_factory=time.time)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether it was the client that has given up."""
+        return self.ended - self.began >= PATIENCE
 
     def was_in_hand(self, moment: float) -> bool:
         """Whether somebody had it to answer at that moment."""
@@ -46,7 +54,7 @@ class Client:
         began = time.time()
         try:
             response = requests.request(
-                method, self.url + path, timeout=60, **options
+                method, self.url + path, timeout=PATIENCE, **options
             )
         except requests.RequestException as error:
             self.failures.append(Failure(began, f'{method} {path}: {error}'))
@@ -199,7 +207,9 @@ class Upload(Transfer):
 
     def transfer(self) -> None:
         images.upload(
-            self.cloud, self.image, self.paced(images.Frames(self.body, MIB))
+            self.cloud,
+            self.image,
+            self.paced(images.Frames(self.body, MIB // 4)),
         )
 
 

@@ -5,6 +5,7 @@ let requests fail; and against a killed worker that takes more with it than
 what it was doing.
 """
 
+import configparser
 import contextlib
 import hashlib
 import os
@@ -66,12 +67,12 @@ def big(cloud):
 class Flight:
     """A download of 1 GiB, a chunked upload and an import, all begun.
 
-    They would take minutes: nobody has to be quick to find them under way.
-    Once they are told to `hurry` they take some seconds more, which is longer
-    than Apache lets its processes live when it ends them itself.
+    They would take many minutes: nobody has to be quick to find them under
+    way. Once they are told to `hurry` they take some seconds more, which is
+    longer than Apache lets its processes live when it ends them itself.
     """
 
-    MINUTES, SECONDS = 180, 8
+    LONG, SHORT = 600, 8  # seconds
 
     def __init__(self, cloud, big, web) -> None:
         self.cloud, self.web = cloud, web
@@ -80,13 +81,13 @@ class Flight:
             images.create(cloud),
             images.create(cloud),
         )
-        self.download = load.Download(cloud, image, rate=GIB / self.MINUTES)
+        self.download = load.Download(cloud, image, rate=GIB / self.LONG)
         self.upload = load.Upload(
-            cloud, self.uploaded, BODY, rate=len(BODY) / self.MINUTES
+            cloud, self.uploaded, BODY, rate=len(BODY) / self.LONG
         )
 
     def begin(self) -> None:
-        self.web.rate = len(BODY) / self.MINUTES
+        self.web.rate = len(BODY) / self.LONG
         self.download.start()
         self.upload.start()
         self.cloud.image.import_image(
@@ -102,8 +103,8 @@ class Flight:
         assert self.web.clients
 
     def hurry(self) -> None:
-        self.download.pace.rate = GIB / self.SECONDS
-        self.upload.pace.rate = self.web.rate = len(BODY) / self.SECONDS
+        self.download.pace.rate = GIB / self.SHORT
+        self.upload.pace.rate = self.web.rate = len(BODY) / self.SHORT
 
     def land(self) -> None:
         """Wait for both ends of the transfers, whatever becomes of them."""
@@ -183,10 +184,13 @@ def in_flight(cloud, big):
     cloud.image.delete_image(flight.imported)
 
 
-def reload_under(flight, deployment, until='glance-api: ') -> str:
+def reload_under(
+    flight, deployment, until='glance-api: ', meanwhile=lambda: None
+) -> str:
     """Reload; what it says. The transfers hurry once it waits for them.
 
     :param until: how the line begins by which it says so
+    :param meanwhile: is called before they hurry
     """
     with subprocess.Popen(
         [
@@ -201,6 +205,7 @@ def reload_under(flight, deployment, until='glance-api: ') -> str:
             said += line
             if line.startswith(until):
                 break
+        meanwhile()
         flight.assert_under_way()
         flight.hurry()
         said += reload.stdout.read()
@@ -253,6 +258,58 @@ def test_a_new_setting_of_the_server_fails_no_request(loaded, cloud):
         loaded.up('--client-timeout=77')
         time_of_some_answers(clients)
     assert not load.failures(clients)
+
+
+WAITS = {
+    'uwsgi': 'uwsgi: new requests wait',
+    'apache-uwsgi': 'uwsgi: new requests wait',
+    'mod_wsgi': 'apache: waits for a moment without',
+}
+
+
+def test_a_new_setting_of_the_server_cuts_no_transfer(loaded, cloud, big):
+    """uWSGI lets requests wait for the transfers, mod_wsgi its new files."""
+    with (
+        load.clients(cloud, CLIENTS) as clients,
+        in_flight(cloud, big) as flight,
+    ):
+        before = set(loaded.processes(''))
+
+        def everybody_is_served_as_before() -> None:
+            time_of_some_answers(clients)
+            assert set(loaded.processes('')) == before
+
+        change_setting(loaded, 'client_timeout', '78')
+        said = reload_under(
+            flight,
+            loaded,
+            until=WAITS[toolkit.SERVER],
+            meanwhile=everybody_is_served_as_before
+            if toolkit.SERVER == 'mod_wsgi'
+            else lambda: None,
+        )
+        assert 'for 3600 s at most' in said
+        assert workers(loaded).isdisjoint(before)
+        flight.assert_complete()
+        time_of_some_answers(clients)
+    # Who waits long enough is answered.
+    failed = load.failures(clients)
+    refused = [f for f in failed if not f.out_of_patience]
+    if toolkit.SERVER == 'mod_wsgi':
+        # In the moment in which Apache reads its files it may answer 503.
+        assert len(refused) <= CLIENTS
+        refused = [f for f in refused if ': 503 ' not in f.what]
+    assert not refused
+
+
+def change_setting(deployment, name: str, value: str) -> None:
+    """Change an option of the server as a new version's files would."""
+    file = deployment.state_dir / 'etc' / 'glance-wsgi.conf'
+    options = configparser.ConfigParser(interpolation=None)
+    options.read(file)
+    options['server'][name] = value
+    with file.open('w') as output:
+        options.write(output)
 
 
 def test_settings_that_cannot_be_loaded_are_refused_and_nothing_changes(
