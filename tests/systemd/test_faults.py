@@ -1,7 +1,8 @@
 """Whatever goes wrong with "install": afterwards all is as it was before.
 
-One machine has Apache in front of uWSGI installed, beside the site that Debian
-itself enables; every test breaks something, and finds both as they were.
+One machine has one server after the other installed, beside the site that
+Debian itself enables; every test breaks something, and finds both as they
+were.
 """
 
 import contextlib
@@ -13,13 +14,26 @@ import pytest
 import snapshots
 
 SITES = '/etc/apache2/sites-available'
+OURS = '/etc/glance-wsgi'
+VASSALS = f'{OURS}/vassals'
 CHECKPOINT = '/var/lib/glance-wsgi-installed/checkpoint/manifest.json'
+SERVERS = ('apache-uwsgi', 'mod_wsgi', 'uwsgi')
+
+
+def while_serves(*rows, more=None):
+    """What serves before the test, and `more` that differs with it.
+
+    The servers always in one order, by which pytest puts tests together.
+    """
+    names = ['site', more] if more else 'site'
+    return pytest.mark.parametrize(
+        names, rows, indirect=['site'], scope='module'
+    )
 
 
 @pytest.fixture(scope='module')
-def site(fresh):
-    """The machine, with an API that serves and certificates to be used."""
-    fresh.glance_wsgi('install', '--server=apache-uwsgi')
+def certificates(fresh):
+    """Two certificates to be used."""
     for name in ('one', 'two'):
         fresh(
             *('openssl', 'req', '-x509', '-nodes', '-days=2'),
@@ -27,6 +41,12 @@ def site(fresh):
             *('-keyout', f'/etc/ssl/{name}.key'),
             *('-out', f'/etc/ssl/{name}.pem'),
         )
+
+
+@pytest.fixture(scope='module')
+def site(fresh, certificates, request):
+    """The machine, with an API that a server serves."""
+    fresh.glance_wsgi('install', f'--server={request.param}')
     return fresh
 
 
@@ -43,8 +63,11 @@ def unchanged(site):
 
 
 def main_pid(site) -> str:
-    pids = ('/run/glance-wsgi/emperor.pid', '/run/apache2/apache2.pid')
-    return site('cat', *pids).stdout
+    """Those of both services; 0 of one that does not run."""
+    return site(
+        *('systemctl', 'show', '--value', '--property=MainPID'),
+        *('glance-wsgi', 'apache2'),
+    ).stdout
 
 
 def default_site(site) -> str:
@@ -89,16 +112,19 @@ def mounted(site, place, *how):
         site('rm', '-r', '/root/copy')
 
 
+@while_serves(*SERVERS)
 def test_a_certificate_that_is_not_there(site):
     line = refused(site, 28, *tls('none.pem', 'one.key'))
     assert '/etc/ssl/none.pem' in line
 
 
+@while_serves('apache-uwsgi')
 def test_a_certificate_that_is_not_that_of_its_key(site):
     line = refused(site, 28, *tls('one.pem', 'two.key'))
     assert 'KEY_VALUES_MISMATCH' in line
 
 
+@while_serves('apache-uwsgi')
 def test_a_port_that_something_else_listens_on(site):
     script = (
         'import socket, time; s = socket.create_server(("127.0.0.1", 9393)); '
@@ -117,12 +143,14 @@ def test_a_port_that_something_else_listens_on(site):
         other.stdout.close()
 
 
+@while_serves('apache-uwsgi')
 def test_two_sites_on_one_port(site):
     line = refused(site, 11, '--listen=127.0.0.1:80')
     assert '/etc/apache2/sites-enabled/000-default.conf' in line
 
 
-@pytest.mark.parametrize('place', [SITES, '/etc/glance-wsgi/vassals'])
+@pytest.mark.parametrize('place', [SITES, VASSALS])
+@while_serves('apache-uwsgi')
 def test_a_directory_that_cannot_be_written(site, place):
     with mounted(site, place, '--bind', '-o', 'ro', place):
         line = refused(site, 13, '--threads=5', '--client-timeout=99')
@@ -130,7 +158,8 @@ def test_a_directory_that_cannot_be_written(site, place):
         assert 'Read-only file system' in line
 
 
-@pytest.mark.parametrize('place', [SITES, '/etc/glance-wsgi'])
+@pytest.mark.parametrize('place', [SITES, OURS])
+@while_serves('apache-uwsgi')
 def test_a_disk_that_fills_in_the_middle(site, place):
     with mounted(site, place, '-t', 'tmpfs', '-o', 'size=128k', 'none'):
         before = snapshots.of(site)
@@ -142,13 +171,13 @@ def test_a_disk_that_fills_in_the_middle(site, place):
         assert snapshots.differences(before, snapshots.of(site)) == []
 
 
-def killed(site, *words) -> None:
-    """Install, and be killed in the middle of writing."""
+def killed(site, file, *words) -> None:
+    """Install, and be killed when a file is about to be written."""
     # A process of its own in there, which sees the checkpoint grow.
     command = shlex.join(['glance-wsgi', 'install', *words])
     script = f"""
         {machine.BIN}/{command} >/dev/null 2>&1 &
-        until grep -q 'vassals/glance-api.ini' {CHECKPOINT} 2>/dev/null
+        until grep -q '{file}' {CHECKPOINT} 2>/dev/null
         do kill -0 $! || exit 3; done
         kill -9 $!
         wait $!
@@ -158,9 +187,16 @@ def killed(site, *words) -> None:
     assert site.file(CHECKPOINT).exists()
 
 
-def test_a_kill_in_the_middle_of_writing_is_mended_by_the_next_install(site):
+@while_serves(
+    ('apache-uwsgi', f'{VASSALS}/glance-api.ini'),
+    ('mod_wsgi', f'{SITES}/glance-wsgi.conf'),
+    more='file',
+)
+def test_a_kill_in_the_middle_of_writing_is_mended_by_the_next_install(
+    site, file
+):
     before = snapshots.of(site)
-    killed(site, '--threads=5', '--client-timeout=99')
+    killed(site, file, '--threads=5', '--client-timeout=99')
     assert snapshots.differences(before, snapshots.of(site)) != []
     machine.until(site.serves, 'it serves with half of the files')
     said = site.glance_wsgi('install').stdout
@@ -168,6 +204,7 @@ def test_a_kill_in_the_middle_of_writing_is_mended_by_the_next_install(site):
     assert not site.file(CHECKPOINT).exists()
 
 
+@while_serves('apache-uwsgi')
 def test_a_configuration_of_glance_that_cannot_be_loaded(site):
     own = site.file('/var/lib/glance-wsgi/etc/glance-api.local.conf')
     own.write_text('[DEFAULT]\nenabled_backends = fast:nonsense\n')
@@ -178,11 +215,13 @@ def test_a_configuration_of_glance_that_cannot_be_loaded(site):
         own.unlink()
 
 
+@while_serves('apache-uwsgi')
 def test_another_mod_wsgi_than_the_one_that_apache_loads(site):
     line = refused(site, 29, '--server=mod_wsgi', '--mod-wsgi=/etc/hostname')
     assert 'Apache loads' in line
 
 
+@while_serves('apache-uwsgi')
 def test_what_apache_itself_refuses(site):
     # What serves goes on, without a start: the Emperor has seen nothing.
     pids = '/run/glance-wsgi/glance-api.pid', '/run/glance-wsgi/keystone.pid'
@@ -201,6 +240,7 @@ def test_what_apache_itself_refuses(site):
     assert 'Everything is as it was before.' in line
 
 
+@while_serves('apache-uwsgi')
 def test_a_user_who_is_not_root(site):
     result = site(
         *('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'),
