@@ -168,11 +168,12 @@ def test_stores_are_shown_in_the_order_of_their_names(made):
     assert conf['glance_store']['default_backend'] == 'b'
 
 
-def test_images_may_be_fetched_from_the_source_and_nowhere_else(made):
-    conf = settings(by_name(made(source_listen='[::1]:9000'))['glance-api'])
+def test_images_may_be_fetched_from_the_source_and_from_glance_only(made):
+    deployment = made(source_listen='[::1]:9000', public_host='image.example')
+    conf = settings(by_name(deployment)['glance-api'])
     allowed = conf['import_filtering_opts']
-    assert allowed['allowed_hosts'] == '[::1]'
-    assert allowed['allowed_ports'] == '[9000]'
+    assert allowed['allowed_hosts'] == '[::1,image.example]'
+    assert allowed['allowed_ports'] == '[9000,9292]'
 
 
 @pytest.mark.parametrize('server', SERVERS)

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 from collections.abc import Mapping
 from typing import Any
+from urllib import parse
 
 from glance_wsgi import errors
 from glance_wsgi import gate
@@ -347,11 +348,15 @@ def _glance_variables(
 
 
 def _source_variables(deployment: Deployment) -> dict[str, Any]:
-    """What lets Glance download from the source that a gate has."""
+    """What lets Glance download from the source of a gate, and itself."""
     if not deployment.gate:
-        return {'source_host': None, 'source_port': None}
+        return {'source_hosts': [], 'source_ports': []}
     place = deployment.source_listen.reachable
-    return {'source_host': place.host, 'source_port': place.port}
+    own = parse.urlsplit(deployment.endpoint)
+    return {
+        'source_hosts': sorted({place.host, str(own.hostname)}),
+        'source_ports': sorted({place.port, own.port}),
+    }
 
 
 def _source(deployment: Deployment) -> Application:
