@@ -73,7 +73,8 @@ long() {
     for server in uwsgi apache modwsgi; do
         echo "servers-$server" "load-$server" "tempest-$server"
     done
-    echo servers-modwsgi-pypi load-modwsgi-pypi faults-uwsgi faults-modwsgi
+    echo servers-modwsgi-pypi load-modwsgi-pypi
+    echo faults-uwsgi faults-apache faults-modwsgi
     echo tasks-uwsgi tasks-apache tasks-modwsgi
     echo db db-glance30 systemd playbooks stack zuul
 }
