@@ -60,8 +60,8 @@ PAGES = {
     ),
     f'{SYSTEMD}/systemd.kill.html': 'KillMode KillSignal',
     f'{SYSTEMD}/systemd.service.html': (
-        'ExecReload ExecStart ExecStop PIDFile Restart RestartSec TimeoutStartSec '
-        'TimeoutStopSec Type'
+        'ExecReload ExecStart ExecStop PIDFile Restart RestartSec '
+        'TimeoutStartSec TimeoutStopSec Type'
     ),
     f'{SYSTEMD}/systemd.unit.html': (
         'After Description Documentation RequiresMountsFor '
