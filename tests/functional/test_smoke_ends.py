@@ -239,6 +239,7 @@ def smoke_by_way_of(deployed, cloud, tmp_path):
             return toolkit.glance_wsgi(
                 'smoke',
                 '--os-cloud=glance-wsgi-member',
+                '--os-admin-cloud=glance-wsgi',
                 '--format=json',
                 *words,
                 SIMPLE,

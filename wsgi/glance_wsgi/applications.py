@@ -305,7 +305,7 @@ def own_settings(deployment: Deployment) -> str:
     file = deployment.state.own_settings
     try:
         return file.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ''
     except (OSError, ValueError) as error:
         raise errors.BadOption(
