@@ -42,10 +42,7 @@ def rendered(directory, **options):
 
 def write(server, wanted):
     """Write the files of a server and its applications."""
-    for file in (
-        *(file for application in wanted for file in application.files),
-        *server.files(wanted),
-    ):
+    for file in server.all_files(wanted):
         file.write()
 
 

@@ -45,11 +45,7 @@ def rendered(request, tmp_path):
     deployment.state.make(me)
     assert deployment.passwords
     wanted = applications.of(deployment)
-    for application in wanted:
-        for file in application.files:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            file.write()
-    for file in servers.load(deployment).files(wanted):
+    for file in servers.load(deployment).all_files(wanted):
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.write()
     return deployment

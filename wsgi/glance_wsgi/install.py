@@ -284,14 +284,10 @@ def _register(up: steps.Up) -> None:
 def _reread_vassals(changed: list[pathlib.Path]) -> None:
     # The Emperor may have seen the new file, and would take the old one for
     # an older state of it.
+    places = Places.of_system()
     for path in changed:
-        if _is_vassal(path) and path.is_file():
+        if places.is_vassal(path) and path.is_file():
             os.utime(path)
-
-
-def _is_vassal(path: pathlib.Path) -> bool:
-    """Whether the Emperor acts on it at once, without being told."""
-    return path.parent == Places.of_system().vassals
 
 
 AS_BEFORE = 'Everything is as it was before.'
@@ -579,18 +575,19 @@ class Installation:
         vassals: bool,
     ) -> None:
         """Write and remove the files of vassals; or all others."""
+        is_vassal = self.deployment.places.is_vassal
         with _telling('written'):
             self._write(
                 before,
-                [file for file in files if _is_vassal(file.path) == vassals],
+                [file for file in files if is_vassal(file.path) == vassals],
             )
             self._remove(
-                before, [path for path in stale if _is_vassal(path) == vassals]
+                before, [path for path in stale if is_vassal(path) == vassals]
             )
 
     def _write(self, before: checkpoint.Checkpoint, files: list[File]) -> None:
-        etc = self.deployment.places.etc
-        for directory in (etc, etc / 'wsgi', etc / 'vassals'):
+        places = self.deployment.places
+        for directory in (places.etc, places.etc / 'wsgi', places.vassals):
             before.make_directory(directory)
         for file in files:
             existed = os.path.lexists(file.path)

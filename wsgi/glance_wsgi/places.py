@@ -41,6 +41,10 @@ class Places:
         """
         return self.etc / 'vassals'
 
+    def is_vassal(self, path: pathlib.Path) -> bool:
+        """Whether a file is one of those that the Emperor watches."""
+        return path.parent == self.vassals
+
     @classmethod
     def of(cls, directory: state.StateDir) -> 'Places':
         """Those in a state directory."""

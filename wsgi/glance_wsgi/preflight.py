@@ -87,10 +87,8 @@ def check_same_server(deployment: Deployment) -> None:
 def check_templates(deployment: Deployment) -> None:
     """Every file can be rendered, so that none is written where one can't."""
     imagined = deployment.imagined()
-    wanted = applications.of(imagined)
     for file in (
-        *(file for application in wanted for file in application.files),
-        *servers.load(imagined).files(wanted),
+        *servers.load(imagined).all_files(applications.of(imagined)),
         *((gate.tempest_file(imagined),) if imagined.gate else ()),
     ):
         file.text()

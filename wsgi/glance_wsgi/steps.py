@@ -151,8 +151,8 @@ class Up:
         options = self.deployment.options_text()
         with checkpoint.tentatively(self.state.checkpoint) as files:
             vassals, others = self._configuration_files()
-            changed = any(not item.is_right() for item in vassals + others)
-            _write(files, others)
+            changed = not all(item.is_right() for item in vassals)
+            changed |= _write(files, others)
             if (changed or try_unchanged) and self.server.processes():
                 self._try_configuration()
             _write(files, vassals)
@@ -176,15 +176,11 @@ class Up:
         """Those that the Emperor acts on as soon as they are there, and all
         others.
         """
-        wanted = applications.of(self.deployment)
+        is_vassal = self.deployment.places.is_vassal
         vassals: list[File] = []
         others: list[File] = []
-        for file in (
-            *(file for application in wanted for file in application.files),
-            *self.server.files(wanted),
-        ):
-            at_once = file.path.parent == self.deployment.places.vassals
-            (vassals if at_once else others).append(file)
+        for file in self.server.all_files(applications.of(self.deployment)):
+            (vassals if is_vassal(file.path) else others).append(file)
         return vassals, others
 
     def _try_configuration(self) -> None:
@@ -358,6 +354,5 @@ class Up:
         return False
 
 
-def _write(checked: checkpoint.Checkpoint, files: list[File]) -> None:
-    for file in files:
-        checked.write(file)
+def _write(checked: checkpoint.Checkpoint, files: list[File]) -> bool:
+    return any([checked.write(file) for file in files])

@@ -78,27 +78,26 @@ def stop(unit: str) -> None:
 
 def is_active(unit: str) -> bool:
     """Whether a unit runs, or is on its way to."""
-    if not booted():
-        return False
-    asked = subprocess.run(
-        ['systemctl', 'show', '--property=ActiveState', '--value', unit],
-        capture_output=True,
-        text=True,
-    )
-    return asked.stdout.strip() in ('active', 'reloading', 'activating')
+    running = ('active', 'reloading', 'activating')
+    return _property(unit, 'ActiveState') in running
 
 
 def fragment(unit: str) -> pathlib.Path | None:
     """The file that a unit is from, without its drop-ins; None if unknown."""
+    path = _property(unit, 'FragmentPath')
+    return pathlib.Path(path) if path else None
+
+
+def _property(unit: str, name: str) -> str:
+    """What systemd knows of a unit; empty where it knows nothing."""
     if not booted():
-        return None
+        return ''
     asked = subprocess.run(
-        ['systemctl', 'show', '--property=FragmentPath', '--value', unit],
+        ['systemctl', 'show', f'--property={name}', '--value', unit],
         capture_output=True,
         text=True,
     )
-    path = asked.stdout.strip()
-    return pathlib.Path(path) if path else None
+    return asked.stdout.strip()
 
 
 def unit_file(deployment: Deployment, emperor: pathlib.Path) -> File:

@@ -220,6 +220,11 @@ class Server(abc.ABC):
             file for part in self.parts for file in part.files(applications)
         ]
 
+    def all_files(self, applications: Applications) -> list[File]:
+        """The applications' files, and then its own."""
+        theirs = [file for one in applications for file in one.files]
+        return [*theirs, *self.files(applications)]
+
     def test(self, applications: Applications) -> None:
         """Have each part look at its files; see `Part.test`."""
         for part in self.parts:

@@ -195,7 +195,7 @@ class Emperor(servers.Part):
             if owner is not None and not os.geteuid():
                 os.chown(place, owner.uid, owner.gid)
             for file in self.files(applications):
-                if file.path.parent == self.vassals:
+                if self.places.is_vassal(file.path):
                     self._test(file, place)
 
     def _test(self, file: File, place: pathlib.Path) -> None:

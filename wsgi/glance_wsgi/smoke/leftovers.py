@@ -163,5 +163,4 @@ def _ask(who: cloud.Cloud, method: str, url: str, **options: Any) -> Any:
     :raises keystoneauth1.exceptions.ClientException: there is none, or,
         without raise_exc=False, it is an error
     """
-    options = {'timeout': cloud.TIMEOUT, **options}
     return who.session.request(url, method, **options)
