@@ -4,12 +4,12 @@ import functools
 import http.server
 import os
 import shutil
-import threading
 
 import beside
 import databases
 import hypothesis
 import images
+import loopback
 import pytest
 import taskdb
 import toolkit
@@ -85,25 +85,17 @@ def image(cloud):
     cloud.image.delete_image(image.id, ignore_missing=True)
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words):
-        """Nothing on stderr."""
+class _Files(loopback.Handler, http.server.SimpleHTTPRequestHandler):
+    """The files of a directory."""
 
 
 @pytest.fixture
 def web(tmp_path):
     """A web server: what is written into web.directory is at web.url."""
-    server = http.server.ThreadingHTTPServer(
-        ('127.0.0.1', 0), functools.partial(_Quiet, directory=tmp_path)
-    )
-    server.directory = tmp_path
-    server.url = f'http://127.0.0.1:{server.server_port}'
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    handler = functools.partial(_Files, directory=tmp_path)
+    with loopback.Server(handler) as server:
+        server.directory = tmp_path
+        yield server
 
 
 @pytest.fixture(scope='session')

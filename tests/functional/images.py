@@ -112,28 +112,31 @@ def upload(cloud, image, data, action='file') -> None:
     assert response.status_code == 204, response.text
 
 
-def upload_by_curl(cloud, image, source, *options: str, stdin=None):
-    """Have curl upload; it announces large bodies by itself (``Expect``).
+def upload_by_curl(cloud, image, file, framing, *options: str):
+    """Have curl upload a file; it announces large ones itself (``Expect``).
 
-    :param source: a file, or '-' for `stdin`, which is sent in chunks
+    :param framing: 'fixed-length' or 'chunked'
     :return: the finished process; its ``stderr`` has all headers, with "> "
         before what was sent and "< " before what came back
     """
-    result = subprocess.run(
-        [
-            *('curl', '--verbose', '--silent', '--show-error', '--fail'),
-            *('--header', f'X-Auth-Token: {cloud.auth_token}'),
-            *('--header', 'Content-Type: application/octet-stream'),
-            *options,
-            *('--upload-file', source),
-            url(cloud, f'/images/{image.id}/file'),
-        ],
-        stdin=stdin,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    # What comes from "-" has no length that curl knows.
+    source = file if framing == 'fixed-length' else '-'
+    with open(file, 'rb') as stdin:
+        result = subprocess.run(
+            [
+                *('curl', '--verbose', '--silent', '--show-error', '--fail'),
+                *('--header', f'X-Auth-Token: {cloud.auth_token}'),
+                *('--header', 'Content-Type: application/octet-stream'),
+                *options,
+                *('--upload-file', source),
+                url(cloud, f'/images/{image.id}/file'),
+            ],
+            stdin=stdin,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert result.returncode == 0, result.stderr
     assert '> Expect: 100-continue' in result.stderr
     return result

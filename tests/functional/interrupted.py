@@ -1,7 +1,6 @@
 """Imports that are held or cut off in a phase of theirs that is known."""
 
 import contextlib
-import http.server
 import json
 import os
 import pathlib
@@ -11,6 +10,7 @@ import threading
 import time
 
 import images
+import loopback
 import psutil
 import sqlalchemy
 import toolkit
@@ -35,19 +35,17 @@ output_format = raw
 """One slot in each process, so that a third import has to wait."""
 
 
-class GatedWeb(http.server.ThreadingHTTPServer):
+class GatedWeb(loopback.Server):
     """A web server that gives the first half, and the rest when it may.
 
     :ivar url: where
     :ivar gate: set when the rest may be given
     """
 
-    daemon_threads = True
-
     def __init__(self, body: bytes) -> None:
         gate = threading.Event()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(loopback.Handler):
             def do_HEAD(self):
                 self.send_response(200)
                 self.send_header('Content-Length', str(len(body)))
@@ -61,23 +59,13 @@ class GatedWeb(http.server.ThreadingHTTPServer):
                     gate.wait(300)
                     self.wfile.write(body[middle:])
 
-            def log_message(self, *words):
-                """Nothing on stderr."""
-
-        super().__init__(('127.0.0.1', 0), Handler)
+        super().__init__(Handler)
         self.gate, self.body = gate, body
-        self.url = f'http://127.0.0.1:{self.server_port}/image'
-
-    def __enter__(self) -> 'GatedWeb':
-        self._thread = threading.Thread(target=self.serve_forever)
-        self._thread.start()
-        return self
+        self.url += '/image'
 
     def __exit__(self, *exception: object) -> None:
         self.gate.set()
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().__exit__(*exception)
 
 
 class Work:

@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import hashlib
-import http.server
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 
 import images
+import loopback
 import requests
 from images import MIB
 
@@ -213,7 +213,7 @@ class Upload(Transfer):
         )
 
 
-class SlowWeb(http.server.ThreadingHTTPServer):
+class SlowWeb(loopback.Server):
     """A web server on loopback that gives one body to all, slowly.
 
     :ivar url: where
@@ -226,7 +226,7 @@ class SlowWeb(http.server.ThreadingHTTPServer):
         self.clients: list[object] = []
         web = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(loopback.Handler):
             def do_HEAD(self):
                 self.send_response(200)
                 self.send_header('Content-Length', str(len(body)))
@@ -247,18 +247,5 @@ class SlowWeb(http.server.ThreadingHTTPServer):
                     pace.rate = web.rate
                     pace.wait(len(piece))
 
-            def log_message(self, *words):
-                """Nothing on stderr."""
-
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.url = f'http://127.0.0.1:{self.server_port}/image'
-
-    def __enter__(self) -> 'SlowWeb':
-        self._thread = threading.Thread(target=self.serve_forever)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().__init__(Handler)
+        self.url += '/image'

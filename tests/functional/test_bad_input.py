@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import http.server
 import json
 import os
 import pathlib
@@ -12,8 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
-import threading
 
+import loopback
 import psutil
 import pytest
 import toolkit
@@ -562,7 +561,7 @@ def test_a_value_out_of_range_is_named_with_its_option(refused, word):
     refused(word, code=Exit.BAD_OPTION, saying=word.split('='))
 
 
-class NotKeystone(http.server.BaseHTTPRequestHandler):
+class NotKeystone(loopback.Handler):
     """Answers everything with a page that the path names."""
 
     def do_GET(self) -> None:
@@ -572,17 +571,12 @@ class NotKeystone(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_) -> None:
-        """Nothing."""
-
 
 @pytest.fixture
 def not_keystone():
     """The URL of a web server that is no Keystone."""
-    with http.server.HTTPServer(('127.0.0.1', 0), NotKeystone) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{server.server_port}'
-        server.shutdown()
+    with loopback.Server(NotKeystone) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize('page', ['hello', '[]', '{"version":{"id":"v2.0"}}'])

@@ -86,15 +86,14 @@ def test_an_encrypted_upload_is_invited_where_apache_encrypts(
     file = tmp_path / 'random'
     file.write_bytes(body)
     apache = toolkit.SERVER in SHARES_PORTS
-    with file.open('rb') as stdin:
-        result = images.upload_by_curl(
-            cloud,
-            image,
-            file if framing == 'fixed-length' else '-',
-            *('--cacert', pair.certificate),
-            *('--expect100-timeout', '30' if apache else '1'),
-            stdin=stdin,
-        )
+    result = images.upload_by_curl(
+        cloud,
+        image,
+        file,
+        framing,
+        *('--cacert', pair.certificate),
+        *('--expect100-timeout', '30' if apache else '1'),
+    )
     assert ('< HTTP/1.1 100 Continue' in result.stderr) == apache
     images.assert_holds(cloud, image, body)
 

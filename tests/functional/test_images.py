@@ -104,14 +104,8 @@ def test_curl_is_told_to_continue_and_its_upload_is_right(
     body = images.random_bytes(3 * MIB)
     file = tmp_path / 'random'
     file.write_bytes(body)
-    with file.open('rb') as stdin:
-        result = images.upload_by_curl(
-            cloud,
-            image,
-            file if framing == 'fixed-length' else '-',
-            *('--expect100-timeout', '30'),
-            stdin=stdin,
-        )
+    patience = ('--expect100-timeout', '30')
+    result = images.upload_by_curl(cloud, image, file, framing, *patience)
     assert '< HTTP/1.1 100 Continue' in result.stderr
     images.assert_holds(cloud, image, body)
 

@@ -19,7 +19,6 @@ import toolkit
 import way
 import yaml
 from test_bad_input import one_line
-from test_smoke_suite import another_region
 from test_smoke_suite import everything
 from test_smoke_suite import outcomes
 
@@ -231,7 +230,7 @@ def smoke_by_way_of(deployed, cloud, tmp_path):
     def run(between, *words):
         path = deployed.state_dir / 'clouds.yaml'
         clouds = yaml.safe_load(path.read_text())
-        with another_region(cloud, between.url) as region:
+        with toolkit.another_region(cloud, between.url) as region:
             for entry in clouds['clouds'].values():
                 entry['region_name'] = region
             file = tmp_path / 'clouds.yaml'

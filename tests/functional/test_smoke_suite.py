@@ -4,17 +4,14 @@ Guards against tests that leave something behind, and against errors that
 don't say what is wrong.
 """
 
-import contextlib
-import http.server
 import json
 import re
 import signal
-import ssl
 import subprocess
-import threading
 from xml.etree import ElementTree
 
 import certificates
+import loopback
 import pytest
 import toolkit
 import yaml
@@ -287,40 +284,19 @@ def test_a_cloud_without_a_project_is_told(smoke):
     one_line(result, Exit.CLOUD_UNKNOWN, '"one"', 'no project')
 
 
-class Unavailable(http.server.BaseHTTPRequestHandler):
+class Unavailable(loopback.Handler):
     """A proxy whose servers are all taken out."""
 
     def do_GET(self):
         self.send_error(503)
 
-    def log_message(self, *words):
-        """Nothing on stderr."""
-
-
-@contextlib.contextmanager
-def unavailable(pair=None):
-    """The URL of such a proxy; by HTTPS if it has a certificate."""
-    server = http.server.HTTPServer(('127.0.0.1', 0), Unavailable)
-    if pair:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair.certificate, pair.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        scheme = 'https' if pair else 'http'
-        yield f'{scheme}://localhost:{server.server_port}'
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
 
 @pytest.fixture
 def untrusted(tmp_path):
     """The URL of a server whose certificate vouches for itself."""
-    with unavailable(certificates.make(tmp_path, 'localhost')) as url:
-        yield url
+    pair = certificates.make(tmp_path, 'localhost')
+    with loopback.Server(Unavailable, pair) as server:
+        yield server.url
 
 
 def test_a_certificate_that_does_not_verify_is_told(smoke, untrusted):
@@ -329,30 +305,15 @@ def test_a_certificate_that_does_not_verify_is_told(smoke, untrusted):
 
 
 def test_a_keystone_that_is_taken_out_is_told(smoke):
-    with unavailable() as url:
-        result = smoke(auth={'auth_url': url})
-    one_line(result, Exit.KEYSTONE_UNREACHABLE, url, '503')
-
-
-@contextlib.contextmanager
-def another_region(cloud, url):
-    """A region whose Images API is somewhere else."""
-    (service,) = cloud.identity.services(type='image')
-    region = cloud.identity.create_region(id='another')
-    endpoint = cloud.identity.create_endpoint(
-        service_id=service.id, interface='public', region_id=region.id, url=url
-    )
-    try:
-        yield region.id
-    finally:
-        cloud.identity.delete_endpoint(endpoint)
-        cloud.identity.delete_region(region)
+    with loopback.Server(Unavailable) as server:
+        result = smoke(auth={'auth_url': server.url})
+    one_line(result, Exit.KEYSTONE_UNREACHABLE, server.url, '503')
 
 
 def test_a_certificate_of_glance_that_does_not_verify_is_told(
     smoke, cloud, untrusted
 ):
-    with another_region(cloud, untrusted) as region:
+    with toolkit.another_region(cloud, untrusted) as region:
         result = smoke(region_name=region)
     one_line(result, Exit.CERTIFICATE_UNTRUSTED, untrusted)
 
@@ -366,20 +327,23 @@ def test_an_endpoint_that_is_no_glance_is_told(smoke, cloud, web, versions):
         (web.directory / 'versions').write_text(
             json.dumps({'versions': versions})
         )
-    with another_region(cloud, web.url) as region:
+    with toolkit.another_region(cloud, web.url) as region:
         result = smoke(region_name=region)
     one_line(result, Exit.IMAGES_FOREIGN, web.url)
 
 
 def test_a_glance_that_is_taken_out_is_told(smoke, cloud):
-    with unavailable() as url, another_region(cloud, url) as region:
+    with (
+        loopback.Server(Unavailable) as server,
+        toolkit.another_region(cloud, server.url) as region,
+    ):
         result = smoke(region_name=region)
-    one_line(result, Exit.IMAGES_UNREACHABLE, url, '503')
+    one_line(result, Exit.IMAGES_UNREACHABLE, server.url, '503')
 
 
 def test_an_endpoint_that_does_not_answer_is_told(smoke, cloud):
     url = f'http://127.0.0.1:{toolkit.free_port()}'
-    with another_region(cloud, url) as region:
+    with toolkit.another_region(cloud, url) as region:
         result = smoke(region_name=region)
     one_line(result, Exit.IMAGES_UNREACHABLE, url)
 

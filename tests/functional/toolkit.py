@@ -291,3 +291,18 @@ def serving(state_dir: pathlib.Path, *words, settings=LOCAL_SETTINGS):
         yield deployment
     finally:
         deployment.purge()
+
+
+@contextlib.contextmanager
+def another_region(cloud, url):
+    """A region whose Images API is somewhere else."""
+    (service,) = cloud.identity.services(type='image')
+    region = cloud.identity.create_region(id='another')
+    endpoint = cloud.identity.create_endpoint(
+        service_id=service.id, interface='public', region_id=region.id, url=url
+    )
+    try:
+        yield region.id
+    finally:
+        cloud.identity.delete_endpoint(endpoint)
+        cloud.identity.delete_region(region)

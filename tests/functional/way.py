@@ -1,15 +1,13 @@
 """A way to Glance on which deletions do not arrive, or answers fail."""
 
-import http.server
-import threading
-
+import loopback
 import requests
 
 DEAD = 0
 """Instead of a status: from there on nothing is answered."""
 
 
-class Way(http.server.ThreadingHTTPServer):
+class Way(loopback.Server):
     """A proxy before Glance.
 
     :param endpoint: where Glance is
@@ -18,27 +16,14 @@ class Way(http.server.ThreadingHTTPServer):
     :ivar deletions: how many there were
     """
 
-    daemon_threads = True
-
     def __init__(self, endpoint: str, answers: list[int]) -> None:
-        super().__init__(('127.0.0.1', 0), _Handler)
+        super().__init__(_Handler)
         self.endpoint, self.answers = endpoint, list(answers)
         self.deletions = 0
         self.dead = False
-        self.url = f'http://127.0.0.1:{self.server_port}'
-
-    def __enter__(self) -> 'Way':
-        self._thread = threading.Thread(target=self.serve_forever)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(loopback.Handler):
     def do_GET(self):
         if self.server.dead:
             self.close_connection = True
@@ -74,6 +59,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *words):
-        """Nothing on stderr."""
