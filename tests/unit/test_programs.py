@@ -38,6 +38,29 @@ unable to load app 0 (mountpoint='') (callable not found or import error)
 *** no app loaded. GAME OVER ***
 """
 
+# Two workers: the second is not as far as the first, which has failed.
+WORKERS = """\
+2026-11-26 10:47:08.983 95 ERROR stevedore.extension [-] Could not load \
+'cinder': No module named 'os_brick': ModuleNotFoundError: No module named \
+'os_brick'
+2026-11-26 10:47:09.401 95 CRITICAL glance [None req-1 - -] Unhandled error: \
+RuntimeError: Unable to load glance-api-nonsense.
+2026-11-26 10:47:09.401 95 ERROR glance RuntimeError: Unable to load \
+glance-api-nonsense.
+failed loading app in worker 1
+2026-11-26 10:47:09.048 96 ERROR stevedore.extension [-] Could not load \
+'cinder': No module named 'os_brick': ModuleNotFoundError: No module named \
+'os_brick'
+"""
+
+# The same with mod_wsgi, which tells the exception itself.
+DAEMONS = """\
+[wsgi:error] [pid 95] mod_wsgi (pid=95): Failed to exec Python script file.
+[wsgi:error] [pid 95] RuntimeError: Unable to load glance-api-nonsense.
+[wsgi:error] [pid 96] 2026-11-26 10:47:09.048 96 ERROR stevedore.extension \
+[-] Could not load 'cinder': ModuleNotFoundError: No module named 'os_brick'
+"""
+
 USAGE = """\
 usage: glance-manage [-h] [--config-dir DIR] {db} ...
 glance-manage: error: argument category: invalid choice: 'dbb'
@@ -64,6 +87,8 @@ ERROR: could not open the file: Permission denied.
             'oslo_config.cfg.ConfigFileValueError: Value for option threads '
             'is not valid',
         ),
+        (WORKERS, 'RuntimeError: Unable to load glance-api-nonsense'),
+        (DAEMONS, 'RuntimeError: Unable to load glance-api-nonsense'),
         (
             USAGE,
             "glance-manage: error: argument category: invalid choice: 'dbb'",
@@ -72,7 +97,18 @@ ERROR: could not open the file: Permission denied.
         ("KeyError: 'x'", "KeyError: 'x'"),
         ('FutureWarning: old\nValueError: no', 'ValueError: no'),
     ],
-    ids=['nothing', 'blanks', 'log', 'uwsgi', 'usage', 'text', 'bare', 'last'],
+    ids=[
+        'nothing',
+        'blanks',
+        'log',
+        'uwsgi',
+        'workers',
+        'daemons',
+        'usage',
+        'text',
+        'bare',
+        'last',
+    ],
 )
 def test_a_complaint_is_the_last_exception_or_else_the_last_line(output, said):
     assert programs.complaint(output) == said

@@ -182,13 +182,26 @@ def program(name: str) -> pathlib.Path:
 _EXCEPTION = re.compile(
     r'(?:^|\s)((?:\w+\.)*\w+(?:Error|Exception|Failure): .+)'
 )
+# What oslo.log says of an exception that ends the program.
+_UNHANDLED = re.compile(r' CRITICAL .*\bUnhandled error: (.+)')
+# A line of oslo.log's. The program has gone on after what it tells, if only
+# without a driver that can't be imported.
+_LOGGED = re.compile(r'^.* (?:ERROR|WARNING|INFO|DEBUG) [\w.]+ .*$', re.M)
 
 
 def complaint(output: str) -> str:
-    """What a program complained of: its last exception, or its last line."""
-    found = _EXCEPTION.findall(output)
-    lines = found or output.splitlines()
-    said = [line.strip() for line in lines if line.strip()]
+    """What a program complained of: its last exception, or its last line.
+
+    An exception that ended it comes before those that it has only logged:
+    one log can have several processes, each at its own point.
+    """
+    found = (
+        _UNHANDLED.findall(output)
+        or _EXCEPTION.findall(_LOGGED.sub('', output))
+        or _EXCEPTION.findall(output)
+        or output.splitlines()
+    )
+    said = [line.strip() for line in found if line.strip()]
     return said[-1].rstrip('.') if said else ''
 
 
