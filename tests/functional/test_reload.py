@@ -21,6 +21,8 @@ import toolkit
 from images import GIB
 from images import MIB
 
+from glance_wsgi import probe
+
 pytestmark = [pytest.mark.each_server, pytest.mark.load]
 
 CLIENTS = 8
@@ -102,9 +104,9 @@ class Flight:
         assert self.upload.is_alive()
         assert self.web.clients
 
-    def hurry(self) -> None:
-        self.download.pace.rate = GIB / self.SHORT
-        self.upload.pace.rate = self.web.rate = len(BODY) / self.SHORT
+    def hurry(self, seconds: float = SHORT) -> None:
+        self.download.pace.rate = GIB / seconds
+        self.upload.pace.rate = self.web.rate = len(BODY) / seconds
 
     def land(self) -> None:
         """Wait for both ends of the transfers, whatever becomes of them."""
@@ -300,6 +302,15 @@ def test_a_new_setting_of_the_server_cuts_no_transfer(loaded, cloud, big):
         assert len(refused) <= CLIENTS
         refused = [f for f in refused if ': 503 ' not in f.what]
     assert not refused
+
+
+def test_an_up_waits_as_long_as_the_transfers_last(loaded, cloud, big):
+    """Longer than what it has started may take to answer."""
+    with in_flight(cloud, big) as flight:
+        flight.hurry(probe.READY_TIMEOUT + 15)
+        said = loaded.up('--client-timeout=79').stdout
+        assert WAITS[toolkit.SERVER] in said
+        flight.assert_complete()
 
 
 def change_setting(deployment, name: str, value: str) -> None:

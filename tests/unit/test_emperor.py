@@ -5,6 +5,7 @@ It sets everything up on sockets that nobody knows, then ends: "no-server".
 
 import os
 import re
+import time
 
 import material
 import pytest
@@ -141,12 +142,19 @@ def test_the_queue_is_no_longer_than_the_kernel_allows(tmp_path, monkeypatch):
 @pytest.fixture
 def running(tmp_path):
     """uWSGI's part and its applications, as if they ran with their files."""
-    made, wanted = material.rendered(tmp_path / 'state', **ALONE)
+    return run_with_its_files(tmp_path)
+
+
+def run_with_its_files(directory, tls=()):
+    made, wanted = material.rendered(
+        directory / 'state', **{**ALONE, **dict(tls)}
+    )
     (part,) = made.parts
     # We have begun before the Emperor's own file was written, of course.
     os.utime(part._emperor_ini, (0, 0))
     part._pidfile('emperor').write_text(f'{os.getpid()}\n')
     for application in wanted:
+        part._pidfile(application.name).write_text(f'{os.getpid()}\n')
         part._started(application.name).touch()
     return part, wanted
 
@@ -162,6 +170,31 @@ def test_a_new_file_of_an_application_lets_requests_wait(running):
     (line,) = part.awaited(wanted)
     assert 'new requests wait' in line
     assert '3600 s' in line
+
+
+def test_what_has_ended_is_not_waited_for(running):
+    part, wanted = running
+    os.utime(part._started('glance-api'), (0, 0))
+    part._pidfile('glance-api').unlink()
+    assert part.awaited(wanted) == []
+
+
+def test_what_began_with_the_new_file_is_not_waited_for(running):
+    part, wanted = running
+    for file in (part._started, part._vassal_ini):
+        os.utime(file('glance-api'), (0, 0))
+    part._started('glance-api').unlink()
+    assert part.awaited(wanted) == []
+
+
+def test_a_new_certificate_lets_requests_wait(tmp_path, tls):
+    """Before the master is told of it, too."""
+    part, wanted = run_with_its_files(tmp_path, tls)
+    assert part.awaited(wanted) == []
+    later = time.time() + 1
+    os.utime(tls['tls_certificate'], (later, later))
+    (line,) = part.awaited(wanted)
+    assert 'new requests wait' in line
 
 
 def test_a_new_file_of_the_emperor_lets_nobody_be_served(running):

@@ -96,8 +96,10 @@ def test_a_proxy_of_the_environment_is_not_asked_about_this_machine(
     assert probe.health(f'{url}/200') == 'OK'
 
 
-def wait(ready, complaint=lambda: None, timeout=10):
-    probe.wait_until(ready, complaint, 'glance-api', '/log/x', timeout)
+def wait(ready, complaint=lambda: None, timeout=10, **options):
+    probe.wait_until(
+        ready, complaint, 'glance-api', '/log/x', timeout, **options
+    )
 
 
 def test_waiting_ends_when_it_is_ready():
@@ -113,6 +115,18 @@ def test_a_complaint_ends_the_waiting_and_is_passed_on():
     with pytest.raises(errors.NotReady, match='no such table') as caught:
         wait(lambda: False, lambda: 'no such table')
     assert '/log/x' in str(caught.value)
+
+
+def test_the_time_begins_when_nothing_from_before_is_waited_for():
+    asked = []
+
+    def held():
+        asked.append(True)
+        return len(asked) < 5
+
+    with pytest.raises(errors.NotReady, match='does not answer after 0 s'):
+        wait(lambda: False, timeout=0, held=held)
+    assert len(asked) == 5
 
 
 def test_waiting_ends_when_the_time_is_over():

@@ -62,6 +62,7 @@ def wait_until(
     what: str,
     where: str,
     timeout: float = READY_TIMEOUT,
+    held: Callable[[], bool] = lambda: False,
 ) -> None:
     """Ask until `ready` says yes.
 
@@ -69,6 +70,8 @@ def wait_until(
     :param what: the name of what is waited for
     :param where: where the person finds its log
     :param timeout: seconds
+    :param held: whether it still waits for what came before it; the time
+        begins when it says no
     :raises errors.NotReady: it complained, or the time is over
     """
     deadline = time.monotonic() + timeout
@@ -80,7 +83,9 @@ def wait_until(
                 f'Correct that and run "glance-wsgi up" again; the log is '
                 f'{where}.',
             )
-        if time.monotonic() > deadline:
+        if held():
+            deadline = time.monotonic() + timeout
+        elif time.monotonic() > deadline:
             raise errors.NotReady(
                 f'{what} does not answer after {timeout:.0f} s.',
                 f'See {where}.',

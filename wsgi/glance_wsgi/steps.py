@@ -38,10 +38,12 @@ class Step:
 
     :param name: what the person sees
     :param work: does it; True if it changed anything
+    :param awaited: what it has to wait for, for people
     """
 
     name: str
     work: Callable[[], bool]
+    awaited: Callable[[], list[str]] = list
 
 
 class Up:
@@ -68,7 +70,7 @@ class Up:
             Step('db sync', self.db_sync),
             Step('metadefs', self.metadefs),
             *(keystone_steps if self.deployment.embedded_keystone else ()),
-            Step('start', self.start),
+            Step('start', self.start, self.awaited),
             Step('service and endpoints', self.register),
             Step('ready', self.ready),
         ]
@@ -330,6 +332,9 @@ class Up:
             complaint=lambda: self.server.complaint(application),
             what=application.name,
             where=str(self.server.log(application)),
+            # By transfers of old processes, for as long as the server lets
+            # them: its mercy.
+            held=lambda: bool(self.server.awaited((application,))),
         )
 
     def register(self) -> bool:

@@ -273,7 +273,7 @@ class Emperor(servers.Part):
             return []
         if self._emperor_outdated(emperor):
             who = 'nobody is served'
-        elif not all(map(self._takes_its_files, applications)):
+        elif any(map(self._still_ends, applications)):
             who = 'new requests wait'
         else:
             return []
@@ -282,19 +282,32 @@ class Emperor(servers.Part):
             f'ended, for {self.deployment.conf.server.task_mercy} s at most'
         ]
 
-    def _takes_its_files(self, application: Application) -> bool:
-        """Whether its master runs with its files and certificate."""
-        return self._has_ini(application) and self._has_certificate(
-            application
+    def _still_ends(self, application: Application) -> bool:
+        """Whether a master from before its files of now has to end first."""
+        master = self._process(application.name)
+        if master is None:
+            return False
+        changed = max(
+            file.stat().st_mtime
+            for file in (
+                self._vassal_ini(application.name),
+                *self._certificate(),
+            )
         )
+        # A master that takes them over is the same process as before.
+        return servers.began_before(
+            master, changed
+        ) and not self._started_after(application, changed)
 
-    def _has_ini(self, application: Application) -> bool:
+    def _started_after(self, application: Application, moment: float) -> bool:
         try:
-            started = self._started(application.name).stat().st_mtime
+            return self._started(application.name).stat().st_mtime >= moment
         except FileNotFoundError:
             return False
+
+    def _has_ini(self, application: Application) -> bool:
         ini = self._vassal_ini(application.name)
-        return started >= ini.stat().st_mtime
+        return self._started_after(application, ini.stat().st_mtime)
 
     def _renew_certificates(self, applications: servers.Applications) -> bool:
         # A master reads them when it starts. The Emperor reloads it when its
@@ -310,14 +323,15 @@ class Emperor(servers.Part):
         return bool(old)
 
     def _has_certificate(self, application: Application) -> bool:
-        tls = None if self.behind else self.deployment.tls
-        if tls is None:
-            return True
-        started = self._started(application.name).stat().st_mtime
         return all(
-            started >= tls[name].stat().st_mtime
-            for name in ('certificate', 'key')
+            self._started_after(application, file.stat().st_mtime)
+            for file in self._certificate()
         )
+
+    def _certificate(self) -> list[pathlib.Path]:
+        """The certificate and its key; empty where it serves plain HTTP."""
+        tls = None if self.behind else self.deployment.tls
+        return [] if tls is None else [tls['certificate'], tls['key']]
 
     def _clear_orphans(self) -> None:
         # After the Emperor has been killed its vassals end by themselves,
