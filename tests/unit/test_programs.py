@@ -48,7 +48,10 @@ RuntimeError: Unable to load glance-api-nonsense.
 2026-11-26 10:47:09.401 95 ERROR glance RuntimeError: Unable to load \
 glance-api-nonsense.
 failed loading app in worker 1
-2026-11-26 10:47:09.048 96 ERROR stevedore.extension [-] Could not load \
+SIGINT/SIGTERM received...killing workers...
+2026-11-26 10:47:09.997 96 CRITICAL glance [None req-2 - -] Unhandled error: \
+KeyboardInterrupt
+2026-11-26 10:47:09.998 96 ERROR stevedore.extension [-] Could not load \
 'cinder': No module named 'os_brick': ModuleNotFoundError: No module named \
 'os_brick'
 """

@@ -11,6 +11,7 @@ import pytest
 from glance_wsgi import errors
 from glance_wsgi import platforms
 from glance_wsgi import systemd
+from glance_wsgi.deployment import Deployment
 from glance_wsgi.servers import system
 
 
@@ -181,3 +182,35 @@ def test_a_unit_that_does_not_stop_is_an_error(monkeypatch):
     refusing(monkeypatch, 'active\n')
     with pytest.raises(errors.InstallFailed, match='systemctl stop'):
         systemd.stop('x.service')
+
+
+@pytest.mark.parametrize(
+    ('python', 'state', 'error', 'what'),
+    [
+        ('/tmp/v/bin/python', '/srv/x', 'PythonNotReadable', 'virtualenv'),
+        ('/var/tmp/v/bin/python', '/srv/x', 'PythonNotReadable', 'virtualenv'),
+        ('/opt/v/bin/python', '/var/tmp/x', 'StateNotReachable', 'state'),
+    ],
+)
+def test_what_services_do_not_see_is_refused(
+    monkeypatch, python, state, error, what
+):
+    """Each has a /tmp and a /var/tmp of its own."""
+    monkeypatch.setattr(Deployment, 'python', pathlib.Path(python))
+    monkeypatch.setattr(systemd, '_PACKAGE', pathlib.Path('/opt/v/lib'))
+    with pytest.raises(getattr(errors, error)) as caught:
+        systemd.check_seen(Deployment(pathlib.Path(state)))
+    assert what in caught.value.cause
+
+
+def test_a_package_in_development_has_to_be_seen_too(monkeypatch):
+    monkeypatch.setattr(Deployment, 'python', pathlib.Path('/opt/v/python'))
+    monkeypatch.setattr(systemd, '_PACKAGE', pathlib.Path('/tmp/src'))
+    with pytest.raises(errors.PythonNotReadable, match='package'):
+        systemd.check_seen(Deployment(pathlib.Path('/srv/x')))
+
+
+def test_what_services_see_is_accepted(monkeypatch):
+    monkeypatch.setattr(Deployment, 'python', pathlib.Path('/opt/v/python'))
+    monkeypatch.setattr(systemd, '_PACKAGE', pathlib.Path('/home/me/tmp/src'))
+    systemd.check_seen(Deployment(pathlib.Path('/srv/x')))

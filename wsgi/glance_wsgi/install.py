@@ -331,6 +331,7 @@ class Installation:
         self.server.version()
         self.server.check()
         self._check_stopped()
+        systemd.check_seen(self.deployment)
         preflight.check_python(self.deployment)
         preflight.check_certificate(self.deployment, self._by_root)
         # Computed for their errors: addresses that clients can't be told.
@@ -666,18 +667,20 @@ class Installation:
         :param told_awaited: is told what is waited for before that
         :return: whether a file has changed that only "install" can take
         """
+        since = time.time()
         later = self._start_files()
         files = self.files()
         self._undoing(
             lambda before: self._renew(
                 before,
                 [file for file in files if file.path not in later],
+                told,
                 told_awaited,
             )
         )
         up = steps.Up(self.deployment)
         up.server = self.server
-        up.reload(timeout, told)
+        up.reload(since, timeout, told)
         return any(not file.is_right() for file in files if file.path in later)
 
     def _start_files(self) -> set[pathlib.Path]:
@@ -690,6 +693,7 @@ class Installation:
         self,
         before: checkpoint.Checkpoint,
         files: list[File],
+        told: Callable[[str, int], None],
         told_awaited: Callable[[list[str]], None],
     ) -> None:
         self._try_early()
@@ -698,7 +702,7 @@ class Installation:
         self._try_late()
         self._change(before, files, [], vassals=True)
         told_awaited(self.server.awaited(self.applications))
-        self.server.start(self.applications)
+        self.server.start(self.applications, told)
 
 
 def _how_to_let_read(user: programs.ServiceUser, file: pathlib.Path) -> str:

@@ -182,8 +182,11 @@ def program(name: str) -> pathlib.Path:
 _EXCEPTION = re.compile(
     r'(?:^|\s)((?:\w+\.)*\w+(?:Error|Exception|Failure): .+)'
 )
-# What oslo.log says of an exception that ends the program.
-_UNHANDLED = re.compile(r' CRITICAL .*\bUnhandled error: (.+)')
+# What oslo.log says of an exception that ends the program; being told to end
+# while it begins is none, where another process has failed before.
+_UNHANDLED = re.compile(
+    r' CRITICAL .*\bUnhandled error: (?!KeyboardInterrupt\b)(.+)'
+)
 # A line of oslo.log's. The program has gone on after what it tells, if only
 # without a driver that can't be imported.
 _LOGGED = re.compile(r'^.* (?:ERROR|WARNING|INFO|DEBUG) [\w.]+ .*$', re.M)

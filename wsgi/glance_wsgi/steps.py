@@ -8,7 +8,6 @@ goes on, after a crash it repairs.
 import dataclasses
 import functools
 import importlib.metadata
-import time
 from collections.abc import Callable
 
 import yaml
@@ -70,7 +69,7 @@ class Up:
             Step('db sync', self.db_sync),
             Step('metadefs', self.metadefs),
             *(keystone_steps if self.deployment.embedded_keystone else ()),
-            Step('start', self.start, self.awaited),
+            Step('start', self.start, self.delays),
             Step('service and endpoints', self.register),
             Step('ready', self.ready),
         ]
@@ -284,11 +283,16 @@ class Up:
         self._remember(keystone_bootstrap=facts)
         return True
 
-    def start(self) -> bool:
-        """Start what does not run, and wait for Keystone."""
+    def start(
+        self, told: Callable[[str, int], None] = lambda name, left: None
+    ) -> bool:
+        """Start what does not run, and wait for Keystone.
+
+        :param told: see `reload`
+        """
         wanted = applications.of(self.deployment)
         self._remember_server()
-        changed = self.server.start(wanted)
+        changed = self.server.start(wanted, told)
         for application in wanted[:-1]:
             self.wait_for(application)
         return changed
@@ -297,14 +301,33 @@ class Up:
         """What the next `start` has to wait for, for people."""
         return self.server.awaited(applications.of(self.deployment))
 
-    def reload(self, timeout: float, told: Callable[[str, int], None]) -> None:
+    def delays(self) -> list[str]:
+        """All that may make the next `start` a long one, for people."""
+        outdated = {
+            application.name: self.server.outdated(application)
+            for application in applications.of(self.deployment)
+        }
+        return [
+            *self.awaited(),
+            *(
+                f'{name}: {number} to be replaced, each when it has finished '
+                'what it has begun'
+                for name, number in outdated.items()
+                if number
+            ),
+        ]
+
+    def reload(
+        self, since: float, timeout: float, told: Callable[[str, int], None]
+    ) -> None:
         """New processes for every application, one after the other.
 
+        :param since: seconds, as files' times are: what has begun later has
+            been replaced by `start`
         :param timeout: seconds that each application may take
         :param told: is told the name of an application and how many of its
             processes are yet to be replaced
         """
-        since = time.time()
         for application in applications.of(self.deployment):
             self.server.reload(
                 application,

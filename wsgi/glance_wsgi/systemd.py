@@ -32,6 +32,8 @@ STOP_MARGIN = 60
 FIRST_FREE_PORT = 1024  # lower ones need a capability
 
 _HOMES = tuple(map(pathlib.Path, ('/home', '/root', '/run/user')))
+_TEMPORARY = tuple(map(pathlib.Path, ('/tmp', '/var/tmp')))  # noqa: S108
+_PACKAGE = pathlib.Path(__file__).parent
 
 
 def booted() -> bool:
@@ -169,6 +171,32 @@ def _has_low_port(deployment: Deployment) -> bool:
     return any(
         address.port < FIRST_FREE_PORT for _, address in deployment.listening()
     )
+
+
+def check_seen(deployment: Deployment) -> None:
+    """Refuse programs and data where the services have a directory of theirs.
+
+    PrivateTmp= in our unit, and in Debian's for Apache.
+
+    :raises errors.PythonNotReadable: the virtualenv or the package is there
+    :raises errors.StateNotReachable: the state directory is
+    """
+    for path, error, what in (
+        (deployment.python, errors.PythonNotReadable, 'The virtualenv'),
+        (_PACKAGE, errors.PythonNotReadable, 'The package'),
+        (
+            deployment.state.path,
+            errors.StateNotReachable,
+            'The state directory',
+        ),
+    ):
+        for directory in _TEMPORARY:
+            if path.is_relative_to(directory):
+                raise error(
+                    f'{what} is in {directory} ({path}), and services see '
+                    'temporary files of their own only.',
+                    'Have it somewhere else: in /opt, or in /var/lib.',
+                )
 
 
 def _home(deployment: Deployment) -> str:

@@ -61,12 +61,13 @@ class Reload(base.Verb):
         self._left = {}
         began = time.monotonic()
         with deployment.state.lock():
+            since = time.time()
             up.check_running()
             changed = up.configuration(try_unchanged=True)
             print('configuration', 'changed' if changed else 'unchanged')
             self._tell_awaited(up.awaited())
-            up.start()
-            up.reload(timeout, self._tell)
+            up.start(self._tell)
+            up.reload(since, timeout, self._tell)
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         return 0
 

@@ -8,6 +8,7 @@ are tested, how it starts, reloads without loss and stops, it knows itself.
 import abc
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import time
@@ -230,16 +231,33 @@ class Server(abc.ABC):
         for part in self.parts:
             part.test(applications)
 
-    def start(self, applications: Applications) -> bool:
-        """Start every part, and renew workers that are out of date."""
+    def start(
+        self,
+        applications: Applications,
+        told: Callable[[str, int], None] = lambda name, left: None,
+    ) -> bool:
+        """Start every part, and renew workers that are out of date.
+
+        :param told: is told the name of an application and how many of its
+            processes are yet to be replaced
+        """
         changed = any([part.start(applications) for part in self.parts])
         for application in applications:
-            since = application.script.stat().st_mtime
-            if self._older(application, since):
-                mercy = self.deployment.conf.server.task_mercy
-                self.reload(application, since, mercy)
+            if self.outdated(application):
+                self.reload(
+                    application,
+                    application.script.stat().st_mtime,
+                    self.deployment.conf.server.task_mercy,
+                    functools.partial(told, application.name),
+                )
                 changed = True
         return changed
+
+    def outdated(self, application: Application) -> int:
+        """How many of its processes are older than its files."""
+        return len(
+            self._older(application, application.script.stat().st_mtime)
+        )
 
     def awaited(self, applications: Applications) -> list[str]:
         """What is waited for by all parts; see `Part.awaited`."""
