@@ -259,8 +259,24 @@ def test_a_new_setting_of_the_server_fails_no_request(loaded, cloud):
         time_of_some_answers(clients)
         loaded.up('--client-timeout=77')
         time_of_some_answers(clients)
-    assert not load.failures(clients)
+    assert_none(load.failures(clients))
 
+
+def assert_none(failures) -> None:
+    if toolkit.SERVER == 'mod_wsgi':
+        # Between two sockets of its daemon processes Apache answers 503: see
+        # doc/source/servers.rst.
+        assert len(failures) <= CLIENTS
+        failures = [f for f in failures if ': 503 ' not in f.what]
+    assert not failures
+
+
+SETTING = {
+    'uwsgi': 'client-timeout',
+    'apache-uwsgi': 'answer-timeout',
+    'mod_wsgi': 'client-timeout',
+}
+"""An option that changes what has to be waited for."""
 
 WAITS = {
     'uwsgi': 'uwsgi: new requests wait',
@@ -281,7 +297,8 @@ def test_a_new_setting_of_the_server_cuts_no_transfer(loaded, cloud, big):
             time_of_some_answers(clients)
             assert set(loaded.processes('')) == before
 
-        change_setting(loaded, 'client_timeout', '78')
+        name = SETTING[toolkit.SERVER].replace('-', '_')
+        change_setting(loaded, name, '78')
         said = reload_under(
             flight,
             loaded,
@@ -295,20 +312,14 @@ def test_a_new_setting_of_the_server_cuts_no_transfer(loaded, cloud, big):
         flight.assert_complete()
         time_of_some_answers(clients)
     # Who waits long enough is answered.
-    failed = load.failures(clients)
-    refused = [f for f in failed if not f.out_of_patience]
-    if toolkit.SERVER == 'mod_wsgi':
-        # In the moment in which Apache reads its files it may answer 503.
-        assert len(refused) <= CLIENTS
-        refused = [f for f in refused if ': 503 ' not in f.what]
-    assert not refused
+    assert_none([f for f in load.failures(clients) if not f.out_of_patience])
 
 
 def test_an_up_waits_as_long_as_the_transfers_last(loaded, cloud, big):
     """Longer than what it has started may take to answer."""
     with in_flight(cloud, big) as flight:
         flight.hurry(probe.READY_TIMEOUT + 15)
-        said = loaded.up('--client-timeout=79').stdout
+        said = loaded.up(f'--{SETTING[toolkit.SERVER]}=79').stdout
         assert WAITS[toolkit.SERVER] in said
         flight.assert_complete()
 

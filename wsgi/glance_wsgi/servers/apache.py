@@ -332,8 +332,17 @@ class Apache(servers.Part):
         """
         parent = self.parent()
         if parent is not None:
-            processes.send(parent, signal.SIGUSR1)
-            self._wait(self._is_loaded, 'did not read its files again')
+            self.let_read(parent, self._is_loaded)
+
+    def let_read(
+        self, parent: psutil.Process, happened: Callable[[], bool]
+    ) -> None:
+        """Tell its first process to read its files again: apachectl graceful.
+
+        :param happened: whether it has
+        """
+        processes.send(parent, signal.SIGUSR1)
+        self._wait(happened, 'did not read its files again')
 
     def renew(
         self, application: Application, old: list[psutil.Process]

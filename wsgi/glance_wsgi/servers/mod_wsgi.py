@@ -14,6 +14,7 @@ import pathlib
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +31,7 @@ from glance_wsgi import state
 from glance_wsgi.applications import Application
 from glance_wsgi.render import File
 from glance_wsgi.servers import apache
+from glance_wsgi.servers import daemon_sockets
 from glance_wsgi.servers import system
 
 # How a daemon process shows itself: display-name=%{GROUP} in the template. It
@@ -170,27 +172,29 @@ class Daemons(apache.Apache):
         ]
 
     def load_files(self, applications: servers.Applications) -> None:
-        self.wait_for_quiet(
-            'Try again, or stop and start: "glance-wsgi down" lets all of '
-            'them finish.',
-            'The new files are there, and not in use yet.',
-        )
-        super().load_files(applications)
+        try:
+            super().load_files(applications)
+        except errors.NotStopped as error:
+            error.outcome = 'The new files are there, and not in use yet.'
+            raise
 
-    def wait_for_quiet(self, action: str, outcome: str) -> None:
-        """Wait for a moment in which Apache can read its files again.
+    def let_read(
+        self, parent: psutil.Process, happened: Callable[[], bool]
+    ) -> None:
+        # See the module: what takes longer than three seconds would be cut.
+        self.wait_until_quiet()
+        with daemon_sockets.kept(parent):
+            super().let_read(parent, happened)
 
-        See the module: what takes longer than three seconds would be cut.
-
-        :raises errors.NotStopped: there is none within the mercy
-        """
+    def wait_until_quiet(self) -> None:
         timeout = self.deployment.conf.server.task_mercy
         if not _wait_for_quiet(self.places.run, timeout):
             raise errors.NotStopped(
                 f'In {timeout} s there was no moment without a transfer or '
                 'an import, which a change of the vhost would cut off.',
-                action,
-                outcome,
+                'Try again, or stop and start: "glance-wsgi down" lets all '
+                'of them finish, and so does a stop of the service.',
+                'It all goes on.',
             )
 
     def finish(
@@ -248,13 +252,6 @@ class SystemDaemons(system.SystemApache, Daemons):
     @property
     def unit_command(self) -> str:
         return f'{self.deployment.python} -m glance_wsgi.cmd.unit'
-
-    def wait_until_quiet(self) -> None:
-        self.wait_for_quiet('Try again when nothing runs.', 'It all goes on.')
-
-    def reread(self) -> None:
-        self.wait_until_quiet()
-        super().reread()
 
 
 def _wait_for_quiet(run: pathlib.Path, timeout: float) -> bool:

@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -357,10 +356,7 @@ class SystemApache(apache.Apache):
             return
         self._check_accepted()
         before = self._read_at()
-        processes.send(parent, signal.SIGUSR1)
-        self._wait(
-            lambda: self._read_at() > before, 'did not read its files again'
-        )
+        self.let_read(parent, lambda: self._read_at() > before)
 
     def _refusal(self) -> str:
         """What Apache has against its configuration; empty for nothing."""
