@@ -189,15 +189,18 @@ def test_apache_does_not_read_its_files_while_a_transfer_runs(
     apache = object.__new__(mod_wsgi.SystemDaemons)
     apache.deployment = deployed
     told = []
-    for parent, method in (
-        (mod_wsgi.apache.Apache, 'load_files'),
-        (system.SystemApache, 'reread'),
-    ):
-        monkeypatch.setattr(parent, method, lambda *words: told.append(words))
     monkeypatch.setattr(
-        system.SystemApache, '_wait_for_addresses', lambda self: None
+        mod_wsgi.apache.Apache, 'let_read', lambda *words: told.append(words)
     )
-    monkeypatch.setattr(system.SystemApache, 'service', 'apache2.service')
+    for method, result in (
+        ('parent', psutil.Process()),
+        ('_wait_for_addresses', None),
+        ('_check_accepted', None),
+        ('_read_at', 0),
+    ):
+        monkeypatch.setattr(
+            system.SystemApache, method, lambda self, result=result: result
+        )
     read = {
         'load_files': lambda: apache.load_files((application,)),
         'reread': apache.reread,
