@@ -254,7 +254,10 @@ def test_new_settings_are_taken_under_load(loaded, cloud, big):
 
 
 def test_a_new_setting_of_the_server_fails_no_request(loaded, cloud):
-    """Apache reads its files again, uWSGI's master starts anew."""
+    """Apache reads its files again, uWSGI's master starts anew.
+
+    But for what mod_wsgi can't help: `assert_none`.
+    """
     with load.clients(cloud, CLIENTS) as clients:
         time_of_some_answers(clients)
         loaded.up('--client-timeout=77')
@@ -266,7 +269,7 @@ def assert_none(failures) -> None:
     if toolkit.SERVER == 'mod_wsgi':
         # Between two sockets of its daemon processes Apache answers 503: see
         # doc/source/servers.rst.
-        assert len(failures) <= CLIENTS
+        assert len(failures) <= CLIENTS / 2
         failures = [f for f in failures if ': 503 ' not in f.what]
     assert not failures
 
@@ -318,7 +321,7 @@ def test_a_new_setting_of_the_server_cuts_no_transfer(loaded, cloud, big):
 def test_an_up_waits_as_long_as_the_transfers_last(loaded, cloud, big):
     """Longer than what it has started may take to answer."""
     with in_flight(cloud, big) as flight:
-        flight.hurry(probe.READY_TIMEOUT + 15)
+        flight.hurry(probe.READY_TIMEOUT + 45)
         said = loaded.up(f'--{SETTING[toolkit.SERVER]}=79').stdout
         assert WAITS[toolkit.SERVER] in said
         flight.assert_complete()

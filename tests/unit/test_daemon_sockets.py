@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import threading
 import time
 
 import psutil
@@ -21,6 +22,7 @@ def listening(tmp_path, monkeypatch):
             made = stack.enter_context(socket.socket(socket.AF_UNIX))
             made.bind(name)
             made.listen()
+            listen.last = made
             return tmp_path / name
 
         yield listen
@@ -89,6 +91,41 @@ def test_what_a_killed_command_has_left_is_no_hindrance(listening, tmp_path):
         place.unlink()
         until(lambda: connects(place))
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_is_not_made_again_is_removed_in_the_end(listening, tmp_path):
+    """Else children would try for long what nobody listens on."""
+    place = listening('wsgi.1.0.1.sock')
+    with daemon_sockets.kept(psutil.Process()):
+        place.unlink()
+        until(place.exists)
+        listening.last.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_kept_is_no_hindrance_for_the_others(
+    listening, tmp_path
+):
+    """Apache may see another /tmp than we do."""
+    gone = listening('wsgi.1.0.1.sock')
+    gone.unlink()
+    place = listening('wsgi.1.0.2.sock')
+    with daemon_sockets.kept(psutil.Process()):
+        place.unlink()
+        until(lambda: connects(place))
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_an_error_in_the_meantime_leaves_nothing_behind(listening, tmp_path):
+    places = {listening('wsgi.1.0.1.sock'), listening('wsgi.1.0.2.sock')}
+    before = threading.active_count()
+    with (
+        pytest.raises(RuntimeError),
+        daemon_sockets.kept(psutil.Process()),
+    ):
+        raise RuntimeError
+    assert threading.active_count() == before
+    assert set(tmp_path.iterdir()) == places
 
 
 def test_an_apache_that_has_ended_has_no_sockets():

@@ -117,6 +117,11 @@ def test_a_complaint_ends_the_waiting_and_is_passed_on():
     assert '/log/x' in str(caught.value)
 
 
+def test_being_held_back_has_an_end_too():
+    with pytest.raises(errors.NotReady, match='does not answer'):
+        wait(lambda: False, timeout=0, held=lambda: True, patience=0.2)
+
+
 def test_the_time_begins_when_nothing_from_before_is_waited_for():
     asked = []
 
@@ -125,7 +130,7 @@ def test_the_time_begins_when_nothing_from_before_is_waited_for():
         return len(asked) < 5
 
     with pytest.raises(errors.NotReady, match='does not answer after 0 s'):
-        wait(lambda: False, timeout=0, held=held)
+        wait(lambda: False, timeout=0, held=held, patience=10)
     assert len(asked) == 5
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from glance_wsgi import applications
 from glance_wsgi import errors
+from glance_wsgi import probe
 from glance_wsgi import steps
 from glance_wsgi.deployment import Deployment
 
@@ -159,3 +160,17 @@ def test_nothing_that_runs_is_nothing_to_reload(tmp_path):
     up = steps.Up(material.deployment(tmp_path))
     with pytest.raises(errors.NotServing, match='glance-wsgi up'):
         up.check_running()
+
+
+def test_what_the_server_waits_for_is_waited_for(tmp_path, monkeypatch):
+    up = steps.Up(material.deployment(tmp_path / 'state', task_mercy=900))
+    (*_, application) = applications.of(up.deployment)
+    given = {}
+    monkeypatch.setattr(
+        probe, 'wait_until', lambda **words: given.update(words)
+    )
+    up.wait_for(application)
+    assert given['patience'] == 900
+    for lines in (['uwsgi: new requests wait'], []):
+        monkeypatch.setattr(up.server, 'awaited', lambda _, lines=lines: lines)
+        assert given['held']() is bool(lines)

@@ -189,7 +189,7 @@ def test_a_unit_that_does_not_stop_is_an_error(monkeypatch):
     [
         ('/tmp/v/bin/python', '/srv/x', 'PythonNotReadable', 'virtualenv'),
         ('/var/tmp/v/bin/python', '/srv/x', 'PythonNotReadable', 'virtualenv'),
-        ('/opt/v/bin/python', '/var/tmp/x', 'StateNotReachable', 'state'),
+        ('/opt/v/bin/python', '/var/tmp/x', 'StateNotReachable', 'directory'),
     ],
 )
 def test_what_services_do_not_see_is_refused(
@@ -207,6 +207,27 @@ def test_a_package_in_development_has_to_be_seen_too(monkeypatch):
     monkeypatch.setattr(Deployment, 'python', pathlib.Path('/opt/v/python'))
     monkeypatch.setattr(systemd, '_PACKAGE', pathlib.Path('/tmp/src'))
     with pytest.raises(errors.PythonNotReadable, match='package'):
+        systemd.check_seen(Deployment(pathlib.Path('/srv/x')))
+
+
+def test_a_link_to_what_services_do_not_see_is_refused(monkeypatch, tmp_path):
+    (tmp_path / 'venv' / 'bin').mkdir(parents=True)
+    link = tmp_path / 'link'
+    link.symlink_to(tmp_path / 'venv')
+    monkeypatch.setattr(systemd, '_PACKAGE', pathlib.Path('/opt/v/lib'))
+    monkeypatch.setattr(systemd, '_TEMPORARY', (tmp_path / 'venv',))
+    monkeypatch.setattr(Deployment, 'python', link / 'bin' / 'python')
+    with pytest.raises(errors.PythonNotReadable, match='virtualenv'):
+        systemd.check_seen(Deployment(pathlib.Path('/srv/x')))
+
+
+def test_a_certificate_among_temporary_files_is_refused(monkeypatch):
+    monkeypatch.setattr(systemd, '_PACKAGE', pathlib.Path('/opt/v/lib'))
+    monkeypatch.setattr(Deployment, 'python', pathlib.Path('/opt/v/python'))
+    names = {'certificate': '/etc/a.pem', 'key': '/tmp/a.key'}
+    tls = {name: pathlib.Path(path) for name, path in names.items()}
+    monkeypatch.setattr(Deployment, 'tls', tls)
+    with pytest.raises(errors.BadCertificate, match=r'/tmp/a\.key'):
         systemd.check_seen(Deployment(pathlib.Path('/srv/x')))
 
 

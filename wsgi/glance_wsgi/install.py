@@ -674,6 +674,7 @@ class Installation:
             lambda before: self._renew(
                 before,
                 [file for file in files if file.path not in later],
+                timeout,
                 told,
                 told_awaited,
             )
@@ -693,6 +694,7 @@ class Installation:
         self,
         before: checkpoint.Checkpoint,
         files: list[File],
+        timeout: float,
         told: Callable[[str, int], None],
         told_awaited: Callable[[list[str]], None],
     ) -> None:
@@ -702,7 +704,7 @@ class Installation:
         self._try_late()
         self._change(before, files, [], vassals=True)
         told_awaited(self.server.awaited(self.applications))
-        self.server.start(self.applications, told)
+        self.server.start(self.applications, told, timeout)
 
 
 def _how_to_let_read(user: programs.ServiceUser, file: pathlib.Path) -> str:

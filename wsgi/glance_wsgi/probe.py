@@ -63,6 +63,7 @@ def wait_until(
     where: str,
     timeout: float = READY_TIMEOUT,
     held: Callable[[], bool] = lambda: False,
+    patience: float = 0.0,
 ) -> None:
     """Ask until `ready` says yes.
 
@@ -72,9 +73,11 @@ def wait_until(
     :param timeout: seconds
     :param held: whether it still waits for what came before it; the time
         begins when it says no
+    :param patience: seconds for which it may be held
     :raises errors.NotReady: it complained, or the time is over
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     while not ready():
         said = complaint()
         if said:
@@ -83,9 +86,10 @@ def wait_until(
                 f'Correct that and run "glance-wsgi up" again; the log is '
                 f'{where}.',
             )
-        if held():
-            deadline = time.monotonic() + timeout
-        elif time.monotonic() > deadline:
+        now = time.monotonic()
+        if now - began < patience and held():
+            deadline = now + timeout
+        elif now > deadline:
             raise errors.NotReady(
                 f'{what} does not answer after {timeout:.0f} s.',
                 f'See {where}.',

@@ -284,15 +284,18 @@ class Up:
         return True
 
     def start(
-        self, told: Callable[[str, int], None] = lambda name, left: None
+        self,
+        told: Callable[[str, int], None] = lambda name, left: None,
+        timeout: float | None = None,
     ) -> bool:
         """Start what does not run, and wait for Keystone.
 
         :param told: see `reload`
+        :param timeout: see `reload`; the mercy where nothing is given
         """
         wanted = applications.of(self.deployment)
         self._remember_server()
-        changed = self.server.start(wanted, told)
+        changed = self.server.start(wanted, told, timeout)
         for application in wanted[:-1]:
             self.wait_for(application)
         return changed
@@ -302,7 +305,7 @@ class Up:
         return self.server.awaited(applications.of(self.deployment))
 
     def delays(self) -> list[str]:
-        """All that may make the next `start` a long one, for people."""
+        """What the next `start` has to wait for, and what it replaces."""
         outdated = {
             application.name: self.server.outdated(application)
             for application in applications.of(self.deployment)
@@ -355,9 +358,9 @@ class Up:
             complaint=lambda: self.server.complaint(application),
             what=application.name,
             where=str(self.server.log(application)),
-            # By transfers of old processes, for as long as the server lets
-            # them: its mercy.
+            # By transfers of old processes, for as long as these may take.
             held=lambda: bool(self.server.awaited((application,))),
+            patience=self.deployment.conf.server.task_mercy,
         )
 
     def register(self) -> bool:

@@ -179,24 +179,38 @@ def check_seen(deployment: Deployment) -> None:
     PrivateTmp= in our unit, and in Debian's for Apache.
 
     :raises errors.PythonNotReadable: the virtualenv or the package is there
-    :raises errors.StateNotReachable: the state directory is
+    :raises errors.StateNotReachable: a directory with configuration is
+    :raises errors.BadCertificate: the certificate or its key is
     """
-    for path, error, what in (
-        (deployment.python, errors.PythonNotReadable, 'The virtualenv'),
-        (_PACKAGE, errors.PythonNotReadable, 'The package'),
+    tls = deployment.tls
+    files = [] if tls is None else [tls['certificate'], tls['key']]
+    for what, error, paths in (
+        ('The virtualenv', errors.PythonNotReadable, [deployment.python]),
+        ('The package', errors.PythonNotReadable, [_PACKAGE]),
         (
-            deployment.state.path,
+            'A directory of the deployment',
             errors.StateNotReachable,
-            'The state directory',
+            [deployment.state.path, *deployment.configured_by_others],
         ),
+        ('A file of --tls-*', errors.BadCertificate, files),
     ):
-        for directory in _TEMPORARY:
-            if path.is_relative_to(directory):
+        for path in paths:
+            if _is_temporary(path):
                 raise error(
-                    f'{what} is in {directory} ({path}), and services see '
-                    'temporary files of their own only.',
-                    'Have it somewhere else: in /opt, or in /var/lib.',
+                    f'{what}, {path}, is among temporary files, and services '
+                    'see none but their own.',
+                    'Have it somewhere else: in /opt, /etc or /var/lib.',
                 )
+
+
+def _is_temporary(path: pathlib.Path) -> bool:
+    # A virtualenv's Python is a link to one that is somewhere else.
+    places = (path.absolute(), path.resolve(), path.parent.resolve())
+    return any(
+        place.is_relative_to(directory)
+        for place in places
+        for directory in _TEMPORARY
+    )
 
 
 def _home(deployment: Deployment) -> str:

@@ -66,7 +66,7 @@ class Reload(base.Verb):
             changed = up.configuration(try_unchanged=True)
             print('configuration', 'changed' if changed else 'unchanged')
             self._tell_awaited(up.awaited())
-            up.start(self._tell)
+            up.start(self._tell, timeout)
             up.reload(since, timeout, self._tell)
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         return 0

@@ -235,19 +235,23 @@ class Server(abc.ABC):
         self,
         applications: Applications,
         told: Callable[[str, int], None] = lambda name, left: None,
+        timeout: float | None = None,
     ) -> bool:
         """Start every part, and renew workers that are out of date.
 
         :param told: is told the name of an application and how many of its
             processes are yet to be replaced
+        :param timeout: see `reload`; the mercy where nothing is given
         """
+        if timeout is None:
+            timeout = self.deployment.conf.server.task_mercy
         changed = any([part.start(applications) for part in self.parts])
         for application in applications:
             if self.outdated(application):
                 self.reload(
                     application,
                     application.script.stat().st_mtime,
-                    self.deployment.conf.server.task_mercy,
+                    timeout,
                     functools.partial(told, application.name),
                 )
                 changed = True

@@ -10,6 +10,7 @@ new socket in its place; there mod_wsgi removes whatever it finds
 """
 
 import contextlib
+import logging
 import os
 import pathlib
 import re
@@ -17,6 +18,8 @@ import threading
 from collections.abc import Iterator
 
 import psutil
+
+LOG = logging.getLogger(__name__)
 
 _KEPT = '.kept'
 _INTERVAL = 0.0005  # seconds between two looks
@@ -28,22 +31,42 @@ def kept(parent: psutil.Process) -> Iterator[None]:
     """While the block runs, sockets that this Apache removes are put back.
 
     Each once only: it finds them when it makes the new ones, and does not
-    look twice.
+    look twice. What it has not made again by the end of the block, it removes
+    for good.
     """
+    places = _links(parent)
     done = threading.Event()
-    with contextlib.ExitStack() as stack:
-        for place in _sockets(parent):
-            name = place.with_name(place.name + _KEPT)
+    watchers = [
+        threading.Thread(target=_put_back, args=(*pair, done), daemon=True)
+        for pair in places.items()
+    ]
+    try:
+        for watcher in watchers:
+            watcher.start()
+        yield
+    finally:
+        done.set()
+        for watcher in watchers:
+            if watcher.ident is not None:
+                watcher.join()
+        for name, place in places.items():
+            _tidy(name, place, parent)
+
+
+def _links(parent: psutil.Process) -> dict[pathlib.Path, pathlib.Path]:
+    """Another name for each socket, with its place."""
+    found = {}
+    for place in _sockets(parent):
+        name = place.with_name(place.name + _KEPT)
+        try:
             name.unlink(missing_ok=True)  # a command was killed
             os.link(place, name)
-            stack.callback(name.unlink, missing_ok=True)
-            watcher = threading.Thread(
-                target=_put_back, args=(name, place, done)
-            )
-            watcher.start()
-            stack.callback(watcher.join)
-        stack.callback(done.set)
-        yield
+        except OSError as error:
+            # Apache may see another /tmp than we do. It goes without.
+            LOG.info('%s: %s', place, error)
+        else:
+            found[name] = place
+    return found
 
 
 def _put_back(
@@ -52,9 +75,20 @@ def _put_back(
     while not done.wait(_INTERVAL):
         if not os.path.lexists(place):
             # Apache may have been faster.
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(OSError):
                 os.link(name, place)
             return
+
+
+def _tidy(
+    name: pathlib.Path, place: pathlib.Path, parent: psutil.Process
+) -> None:
+    with contextlib.suppress(OSError):
+        # Where Apache has not read its files it still listens there.
+        if place.samefile(name) and place not in _sockets(parent):
+            place.unlink()
+    with contextlib.suppress(OSError):
+        name.unlink()
 
 
 def _sockets(parent: psutil.Process) -> list[pathlib.Path]:

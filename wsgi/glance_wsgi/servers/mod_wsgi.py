@@ -172,17 +172,17 @@ class Daemons(apache.Apache):
         ]
 
     def load_files(self, applications: servers.Applications) -> None:
+        # See the module: what takes longer than three seconds would be cut.
         try:
-            super().load_files(applications)
+            self.wait_until_quiet()
         except errors.NotStopped as error:
             error.outcome = 'The new files are there, and not in use yet.'
             raise
+        super().load_files(applications)
 
     def let_read(
         self, parent: psutil.Process, happened: Callable[[], bool]
     ) -> None:
-        # See the module: what takes longer than three seconds would be cut.
-        self.wait_until_quiet()
         with daemon_sockets.kept(parent):
             super().let_read(parent, happened)
 

@@ -349,8 +349,11 @@ class SystemApache(apache.Apache):
     def reread(self) -> None:
         """Let Apache read its files again, whatever their times say.
 
+        :raises errors.NotStopped: it would cut what has begun
         :raises errors.ServerRefuses: it would end over them, and is not told
         """
+        # Before anything is looked at: it can take as long as the mercy.
+        self.wait_until_quiet()
         parent = self.parent()
         if parent is None:
             return
