@@ -485,12 +485,16 @@ class Installation:
             ),
         ]
 
-    def install(self) -> list[Outcome]:
+    def install(
+        self, told: Callable[[list[str]], None] = lambda lines: None
+    ) -> list[Outcome]:
         """Write, test, start, ask; and put everything back if one fails.
 
+        :param told: is told what the start has to wait for
         :return: what has become of each file
         :raises errors.GlanceWSGIError: it did not work; all is as before
         """
+        self._told = told
         user = self.deployment.user
         # Which files there will be does not depend on whose they will be.
         self.deployment.user = user.stand_in()
@@ -625,6 +629,7 @@ class Installation:
     def _start(self, before: checkpoint.Checkpoint) -> None:
         try:
             systemd.call('systemctl', 'daemon-reload')
+            self._told(self._up().delays())
             self.server.start(self.applications)
             self._ask(before)
         except (errors.NotReady, errors.StepFailed) as error:
@@ -633,6 +638,11 @@ class Installation:
                 'Correct that, and run "glance-wsgi install" again; the log '
                 f'is {self.server.log(self.applications[-1])}.',
             ) from error
+
+    def _up(self) -> steps.Up:
+        up = steps.Up(self.deployment)
+        up.server = self.server
+        return up
 
     def _leaving(self) -> list[servers.Part]:
         """The parts of what was installed that are not used any more."""
@@ -644,8 +654,7 @@ class Installation:
 
     def _ask(self, before: checkpoint.Checkpoint) -> None:
         """Wait until everything serves; a list of images is the last word."""
-        up = steps.Up(self.deployment)
-        up.server = self.server
+        up = self._up()
         for application in self.applications:
             up.wait_for(application)
         if self.deployment.hosted is None:
@@ -679,9 +688,7 @@ class Installation:
                 told_awaited,
             )
         )
-        up = steps.Up(self.deployment)
-        up.server = self.server
-        up.reload(since, timeout, told)
+        self._up().reload(since, timeout, told)
         return any(not file.is_right() for file in files if file.path in later)
 
     def _start_files(self) -> set[pathlib.Path]:
