@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import toolkit
 
+from glance_wsgi.data import tickets
+
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 ISO = pathlib.Path('/usr/lib/grub-rescue/grub-rescue-cdrom.iso')
@@ -145,6 +147,14 @@ def upload_by_curl(cloud, image, file, framing, *options: str):
 def download(cloud, image, **options):
     """The answer to a request for the image's data."""
     return cloud.image.get(f'/images/{image.id}/file', timeout=60, **options)
+
+
+def handed_off(file: pathlib.Path) -> bool:
+    """Whether Apache has got a ticket for a file a moment ago."""
+    folder = file.parent / tickets.DIRECTORY
+    return folder.exists() and any(
+        file.samefile(ticket) for ticket in folder.iterdir()
+    )
 
 
 def assert_holds(cloud, image, data: bytes) -> None:

@@ -51,18 +51,11 @@ def stored(deployed, image) -> pathlib.Path:
     return file
 
 
-def handed_off(deployed, image) -> bool:
-    """Whether Apache has got a ticket for it a moment ago."""
-    file = stored(deployed, image)
-    folder = file.parent / tickets.DIRECTORY
-    return any(file.samefile(ticket) for ticket in folder.iterdir())
-
-
 def test_a_download_is_handed_off(deployed, cloud, whole, data):
     answer = answers.download(cloud, whole)
     assert answer.digest == images.sha256(data)
     if toolkit.SERVER != 'uwsgi':
-        assert handed_off(deployed, whole)
+        assert images.handed_off(stored(deployed, whole))
 
 
 HEADERS = {

@@ -8,7 +8,6 @@ and against a switch that does nothing.
 
 import contextlib
 import os
-import pathlib
 import shutil
 
 import answers
@@ -21,7 +20,6 @@ import toolkit
 from images import MIB
 
 from glance_wsgi import programs
-from glance_wsgi.data import tickets
 
 pytestmark = pytest.mark.each_server
 
@@ -215,14 +213,6 @@ def hits(cloud, image) -> int | None:
     )
 
 
-def handed_off(directory: pathlib.Path, file: pathlib.Path) -> bool:
-    """Whether Apache has got a ticket for a file a moment ago."""
-    folder = directory / tickets.DIRECTORY
-    return folder.exists() and any(
-        file.samefile(ticket) for ticket in folder.iterdir()
-    )
-
-
 RANGES = ({}, {'Range': 'bytes=7-'}, {'Range': 'bytes=3-9'})
 
 
@@ -239,7 +229,7 @@ def test_a_hit_of_the_cache_is_handed_off_and_counted(
         # Counted behind the last byte; a part comes from the store.
         toolkit.until(lambda: hits(cloud, image) == 1, 'a hit')
         if toolkit.SERVER != 'uwsgi':
-            assert handed_off(cache, cache / image.id)
+            assert images.handed_off(cache / image.id)
         with beside.served(cached, beside.GUNICORN, tmp_path / 'log') as own:
             assert answered == [
                 answers.download(own, image, each) for each in RANGES
@@ -256,9 +246,7 @@ def begun_downloads_are_logged(ruled, cloud, image) -> bool:
         cloud.image.get('/images?limit=1&mark=behind')
 
         def said() -> str:
-            with ruled.log.open() as log:
-                log.seek(before)
-                return log.read()
+            return programs.read_from(ruled.log, before)
 
         toolkit.until(lambda: 'mark=behind' in said(), 'a line of the log')
         return f'/images/{image.id}/file' in said()
@@ -278,7 +266,7 @@ def test_what_is_switched_off_is_sent_by_glance_itself(
             whole = answers.download(cloud, image)
             assert whole == answers.download(own, image)
             (file,) = images.files_of(ruled, image)
-            return handed_off(file.parent, file)
+            return images.handed_off(file)
 
         assert is_handed_off()
         ruled.up('--hand-off-downloads=false')

@@ -17,6 +17,7 @@ import slow
 import toolkit
 from images import MIB
 
+from glance_wsgi import programs
 from glance_wsgi.data import tickets
 
 pytestmark = pytest.mark.each_server
@@ -228,9 +229,7 @@ def test_a_notification_tells_of_all_bytes(patient):
         assert partial.size == 345
 
         def said() -> str:
-            with patient.log.open() as log:
-                log.seek(before)
-                return log.read()
+            return programs.read_from(patient.log, before)
 
         for size in (12345, 345):
             toolkit.until(

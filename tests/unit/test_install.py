@@ -441,7 +441,7 @@ def test_vassals_are_changed_when_apache_has_accepted_its_files(
 
     monkeypatch.setattr(made, '_try_late', refuse)
     with pytest.raises(errors.ServerRefuses):
-        made._undoing(made._install)
+        made._undoing(lambda before: made._install(before, lambda lines: None))
     assert seen == ['new', 'old', 'old']
     assert machine.file is None
 

@@ -207,6 +207,12 @@ class Deployment:
         }
 
     @property
+    def certificate_files(self) -> list[pathlib.Path]:
+        """The certificate and its key; empty where it serves plain HTTP."""
+        tls = self.tls
+        return [] if tls is None else [tls['certificate'], tls['key']]
+
+    @property
     def verify(self) -> bool | str:
         """How HTTPS is verified, as requests wants it: a file, or True."""
         return self.conf.tls.tls_ca or True

@@ -494,14 +494,13 @@ class Installation:
         :return: what has become of each file
         :raises errors.GlanceWSGIError: it did not work; all is as before
         """
-        self._told = told
         user = self.deployment.user
         # Which files there will be does not depend on whose they will be.
         self.deployment.user = user.stand_in()
         self._check_foreign()
         self.deployment.user = user.make()
         try:
-            self._undoing(self._install)
+            self._undoing(lambda before: self._install(before, told))
         except BaseException as error:
             if user.owner is None:
                 _remove_user(user.name, error)
@@ -526,7 +525,11 @@ class Installation:
             raise
         before.forget()
 
-    def _install(self, before: checkpoint.Checkpoint) -> None:
+    def _install(
+        self,
+        before: checkpoint.Checkpoint,
+        told: Callable[[list[str]], None],
+    ) -> None:
         self._try_early()
         files, stale = self.files(), self._stale()
         self._begin(before)
@@ -542,7 +545,7 @@ class Installation:
         # The Emperor takes them at once, so all has to be well by now.
         self._change(before, files, stale, vassals=True)
         if systemd.booted():
-            self._start(before)
+            self._start(before, told)
 
     def _begin(self, before: checkpoint.Checkpoint) -> None:
         """Note what runs, before the first file is changed."""
@@ -626,10 +629,14 @@ class Installation:
             before.keep(path)
         systemd.call('systemd-tmpfiles', '--create', systemd.TMPFILES)
 
-    def _start(self, before: checkpoint.Checkpoint) -> None:
+    def _start(
+        self,
+        before: checkpoint.Checkpoint,
+        told: Callable[[list[str]], None],
+    ) -> None:
         try:
             systemd.call('systemctl', 'daemon-reload')
-            self._told(self._up().delays())
+            told(self._up().delays())
             self.server.start(self.applications)
             self._ask(before)
         except (errors.NotReady, errors.StepFailed) as error:

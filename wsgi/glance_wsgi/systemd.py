@@ -182,8 +182,6 @@ def check_seen(deployment: Deployment) -> None:
     :raises errors.StateNotReachable: a directory with configuration is
     :raises errors.BadCertificate: the certificate or its key is
     """
-    tls = deployment.tls
-    files = [] if tls is None else [tls['certificate'], tls['key']]
     for what, error, paths in (
         ('The virtualenv', errors.PythonNotReadable, [deployment.python]),
         ('The package', errors.PythonNotReadable, [_PACKAGE]),
@@ -192,7 +190,11 @@ def check_seen(deployment: Deployment) -> None:
             errors.StateNotReachable,
             [deployment.state.path, *deployment.configured_by_others],
         ),
-        ('A file of --tls-*', errors.BadCertificate, files),
+        (
+            'A file of --tls-*',
+            errors.BadCertificate,
+            deployment.certificate_files,
+        ),
     ):
         for path in paths:
             if _is_temporary(path):

@@ -26,6 +26,12 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 'Interrupted. The same command can be run again.'
 
 
+def tell(lines: list[str]) -> None:
+    """Lines that a person reads before what they are about has happened."""
+    for line in lines:
+        print(line, flush=True)
+
+
 class Verb(command.Command):
     """A verb that works on a deployment; finds it by --state-dir alone."""
 

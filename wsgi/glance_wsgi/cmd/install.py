@@ -47,7 +47,7 @@ class Install(base.Verb):
         with install.alone():
             wanted = install.Installation(self._deployment(parsed_args))
             wanted.check()
-            _show(wanted.install(_tell))
+            _show(wanted.install(base.tell))
         print(_summary(wanted.deployment))
         return 0
 
@@ -60,11 +60,6 @@ class Install(base.Verb):
             install.options_file(),
         )
         return install.in_system(found)
-
-
-def _tell(lines: list[str]) -> None:
-    for line in lines:
-        print(line, flush=True)
 
 
 def _show(outcomes: list[install.Outcome]) -> None:

@@ -65,7 +65,7 @@ class Reload(base.Verb):
             up.check_running()
             changed = up.configuration(try_unchanged=True)
             print('configuration', 'changed' if changed else 'unchanged')
-            self._tell_awaited(up.awaited())
+            base.tell(up.awaited())
             up.start(self._tell, timeout)
             up.reload(since, timeout, self._tell)
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
@@ -89,16 +89,12 @@ class Reload(base.Verb):
             if timeout is None:
                 timeout = float(deployment.conf.server.task_mercy)
             later = install.Installation(deployment).reload(
-                timeout, self._tell, self._tell_awaited
+                timeout, self._tell, base.tell
             )
         print(f'Reloaded in {time.monotonic() - began:.1f} s.')
         if later:
             print('The service itself has changed: "glance-wsgi install".')
         return 0
-
-    def _tell_awaited(self, lines: list[str]) -> None:
-        for line in lines:
-            print(line, flush=True)
 
     def _tell(self, name: str, left: int) -> None:
         self.go_on()

@@ -52,8 +52,7 @@ class Up(base.Verb):
 
     def _take(self, step: steps.Step) -> bool:
         self.go_on()
-        for line in step.awaited():
-            print(line)
+        base.tell(step.awaited())
         print(f'{step.name:24}', end='', flush=True)
         began = time.monotonic()
         try:

@@ -312,9 +312,7 @@ class Apache(servers.Part):
         if self.parent() is None:
             return False
         read = self._read_at()
-        tls = self.deployment.tls
-        certificates = (tls['certificate'], tls['key']) if tls else ()
-        files = (*self.own_files, *certificates)
+        files = (*self.own_files, *self.deployment.certificate_files)
         return all(read >= file.stat().st_mtime_ns for file in files)
 
     def _read_at(self) -> int:

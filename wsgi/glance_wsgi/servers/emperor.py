@@ -329,9 +329,8 @@ class Emperor(servers.Part):
         )
 
     def _certificate(self) -> list[pathlib.Path]:
-        """The certificate and its key; empty where it serves plain HTTP."""
-        tls = None if self.behind else self.deployment.tls
-        return [] if tls is None else [tls['certificate'], tls['key']]
+        """What its masters read; empty where they serve plain HTTP."""
+        return [] if self.behind else self.deployment.certificate_files
 
     def _clear_orphans(self) -> None:
         # After the Emperor has been killed its vassals end by themselves,
