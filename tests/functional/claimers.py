@@ -12,7 +12,7 @@ import time
 
 import sqlalchemy
 
-from glance_wsgi.db import own
+from glance_wsgi.db import engines
 from glance_wsgi.tasks import claims
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.owners import Owner
@@ -123,7 +123,7 @@ class Steps:
 
 def work(url, stop, log, step, end, passes) -> None:
     """Claim, begin, write the task's id, end; until it is told to end."""
-    engine = own.engine(sqlalchemy.make_url(url))
+    engine = engines.make(sqlalchemy.make_url(url))
     jobs, me = Jobs(engine), Owner.myself('node-1')
     steps = Steps(jobs, stop, step)
     while not end.is_set():

@@ -6,6 +6,7 @@ import uuid
 
 import sqlalchemy
 
+from glance_wsgi.db import engines
 from glance_wsgi.db import own
 from glance_wsgi.tasks import records
 from glance_wsgi.tasks.jobs import Job
@@ -27,7 +28,7 @@ class TaskDatabase:
         from glance.db.sqlalchemy import models
 
         self.url = sqlalchemy.make_url(url)
-        self.engine = own.engine(self.url, connections=4)
+        self.engine = engines.make(self.url, connections=4)
         with self.engine.connect().execution_options(
             writes=True
         ) as connection:

@@ -7,6 +7,7 @@ few slow downloads, and the whole API stands still.
 
 import concurrent.futures
 import contextlib
+import json
 import time
 
 import images
@@ -18,6 +19,8 @@ from images import KIB
 from images import MIB
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
+
+from glance_wsgi import admission
 
 pytestmark = pytest.mark.each_server
 
@@ -114,3 +117,29 @@ def test_a_slow_download_for_each_worker_leaves_the_api_answering(
         for reader in readers:
             rest = reader.read()
             assert images.sha256(rest) == images.sha256(body[KIB:])
+
+
+def test_clients_who_do_not_send_what_they_announce_keep_nobody_waiting(
+    deployed, cloud, image
+):
+    """More of them than requests are let in at a time."""
+    workers = len(deployed.processes('glance-api worker'))
+    with contextlib.ExitStack() as stack:
+        slow = []
+        for _ in range(3 * admission.PLACES * max(workers, 2)):
+            client = rawhttp.Client(
+                cloud,
+                'POST',
+                '/images',
+                {'Content-Type': 'application/json', 'Content-Length': '100'},
+            )
+            stack.callback(client.close)
+            client.send(b'{"name": ')
+            slow.append(client)
+        for _ in range(10):
+            assert cloud.image.get_image(image.id).id == image.id
+        for client in slow:
+            client.send(b'"slow"}'.ljust(91))
+            answer = client.getresponse()
+            assert answer.status == 201
+            cloud.image.delete_image(json.loads(answer.read())['id'])

@@ -6,6 +6,7 @@ import sys
 import pytest
 import sqlalchemy
 
+from glance_wsgi import admission
 from glance_wsgi import app
 from glance_wsgi import errors
 from glance_wsgi import lifecycle
@@ -55,6 +56,7 @@ def steps(monkeypatch):
         monkeypatch.setattr(module, name, step)
 
     around(sqlite, 'take_turns')
+    around(admission, 'in_line')
     around(uwsgi_continue, 'answer')
     around(lifecycle, 'watch')
     monkeypatch.setattr(app, '_glance', lambda: 'glance')
@@ -65,9 +67,9 @@ def test_every_step_is_around_those_before_it(steps):
     """What counts requests sees all of each, whoever answers it."""
     assert app.build() == (
         'watch',
-        ('answer', ('take_turns', 'glance')),
+        ('answer', ('in_line', ('take_turns', 'glance'))),
     )
-    assert steps == ['take_turns', 'answer', 'watch']
+    assert steps == ['take_turns', 'in_line', 'answer', 'watch']
 
 
 def test_outside_of_the_known_servers_only_the_turns_are_taken(monkeypatch):
@@ -83,4 +85,18 @@ def test_outside_of_the_known_servers_only_the_turns_are_taken(monkeypatch):
         sqlalchemy.event.remove(
             sqlalchemy.Engine, 'before_cursor_execute', sqlite._begin
         )
-    assert application({'REQUEST_METHOD': 'GET'}, None) == [b'GET']
+    environ = {'REQUEST_METHOD': 'GET', 'wsgi.input': None}
+    assert application(environ, None) == [b'GET']
+
+
+def test_a_worker_does_not_load_what_only_commands_need():
+    """It would have it in memory for good, and start later."""
+    code = 'import sys; import glance_wsgi.app; print(*sys.modules)'
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.partition('.')[0] for name in result.stdout.split()}
+    assert not loaded & {'alembic', 'cliff', 'openstack', 'rich'}

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from glance_wsgi import admission
 from glance_wsgi import lifecycle
 from glance_wsgi import upstream
 from glance_wsgi.data import downloads
@@ -40,6 +41,7 @@ def build() -> Application:
         uploads.outlive_kills,
         functools.partial(downloads.hand_off, sender=sending.sender()),
         service.run_durably,
+        admission.in_line,
         uwsgi_lingering.linger,
         uwsgi_continue.answer,
         lifecycle.watch,

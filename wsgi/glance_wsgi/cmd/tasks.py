@@ -14,6 +14,7 @@ from oslo_config import cfg
 from glance_wsgi import errors
 from glance_wsgi import nodes
 from glance_wsgi.cmd import db
+from glance_wsgi.db import engines
 from glance_wsgi.db import own
 from glance_wsgi.db import refusals
 from glance_wsgi.db import settings
@@ -59,7 +60,7 @@ class TaskVerb(db.DatabaseVerb):
                 'The database has no table for jobs.',
                 'Run "glance-wsgi-manage db sync", then reload.',
             )
-        engine = own.engine(url)
+        engine = engines.make(url)
         try:
             yield Jobs(engine)
         except sqlalchemy.exc.DBAPIError as error:

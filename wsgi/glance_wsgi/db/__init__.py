@@ -8,7 +8,6 @@ import sqlalchemy
 from sqlalchemy import exc
 
 from glance_wsgi import errors
-from glance_wsgi.db import readonly
 
 DRIVERS = ('sqlite', 'mysql+pymysql')
 
@@ -62,6 +61,9 @@ def current_revisions(url: str) -> tuple[str, ...]:
     :raises errors.DatabaseRefused: user, password or name are refused
     :raises errors.DatabaseBusy: somebody else has it locked
     """
+    # Imported late: it needs Alembic, which no worker of Glance does.
+    from glance_wsgi.db import readonly
+
     file = sqlite_file(url)
     if file is not None and not file.exists():
         return ()

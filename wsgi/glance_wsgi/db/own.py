@@ -1,7 +1,6 @@
-"""Our own tables in Glance's database: their revisions, and an engine."""
+"""Our own tables in Glance's database: their revisions."""
 
 import pathlib
-from typing import Any
 
 import sqlalchemy
 from alembic import command
@@ -9,6 +8,7 @@ from alembic import config as alembic_config
 from alembic import migration
 from alembic import script
 
+from glance_wsgi.db import engines
 from glance_wsgi.db import plan
 from glance_wsgi.db import readonly
 from glance_wsgi.db import refusals
@@ -29,11 +29,6 @@ def pending(url: sqlalchemy.URL) -> plan.Plan:
     return readonly.ask(url, lambda engine: _between(_heads(engine)))
 
 
-def current(engine: sqlalchemy.Engine) -> bool:
-    """Whether nothing is to be done."""
-    return not _between(_heads(engine))
-
-
 def sync(url: sqlalchemy.URL) -> plan.Plan:
     """Bring our tables to their newest revision.
 
@@ -45,7 +40,7 @@ def sync(url: sqlalchemy.URL) -> plan.Plan:
     todo = pending(url)
     if not todo:
         return ()
-    made = engine(url)
+    made = engines.make(url)
     try:
         with made.connect().execution_options(writes=True) as connection:
             config = _config()
@@ -59,41 +54,6 @@ def sync(url: sqlalchemy.URL) -> plan.Plan:
     finally:
         made.dispose()
     return todo
-
-
-def engine(url: sqlalchemy.URL, connections: int = 1) -> sqlalchemy.Engine:
-    """An engine for our own statements.
-
-    :param connections: how many it keeps; it makes some more when it has to
-    """
-    arguments: dict[str, Any] = {'pool_pre_ping': True}
-    if url.get_backend_name() == 'sqlite':
-        arguments['poolclass'] = sqlalchemy.NullPool
-    else:
-        # Read what is committed: a claim must see who was faster.
-        arguments |= {
-            'pool_size': connections,
-            'pool_recycle': 3600,
-            'isolation_level': 'READ COMMITTED',
-        }
-    made = sqlalchemy.create_engine(url, **arguments)
-    if url.get_backend_name() == 'sqlite':
-        sqlalchemy.event.listen(made, 'connect', _no_own_transactions)
-        sqlalchemy.event.listen(made, 'begin', _begin)
-    return made
-
-
-def _no_own_transactions(connection: Any, record: object) -> None:
-    # The driver would begin one before the first statement that writes.
-    connection.isolation_level = None
-
-
-def _begin(connection: sqlalchemy.Connection) -> None:
-    # A transaction that reads before it writes fails at once if somebody
-    # else has written meanwhile; IMMEDIATE waits for its turn before it
-    # reads. https://www.sqlite.org/lang_transaction.html
-    writes = connection.get_execution_options().get('writes')
-    connection.exec_driver_sql('BEGIN IMMEDIATE' if writes else 'BEGIN')
 
 
 def _config() -> alembic_config.Config:

@@ -79,7 +79,7 @@ class Jobs:
 
     Every method is one transaction.
 
-    :param engine: as `glance_wsgi.db.own.engine` makes it
+    :param engine: as `glance_wsgi.db.engines.make` makes it
     :raises sqlalchemy.exc.DBAPIError: from each method: the database fails
     """
 

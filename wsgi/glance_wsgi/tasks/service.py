@@ -13,7 +13,7 @@ from oslo_config import cfg
 from glance_wsgi import errors
 from glance_wsgi.conf import task_engine
 from glance_wsgi.data import halves
-from glance_wsgi.db import own
+from glance_wsgi.db import engines
 from glance_wsgi.db import settings
 from glance_wsgi.tasks import configuration
 from glance_wsgi.tasks import glance
@@ -21,6 +21,7 @@ from glance_wsgi.tasks import owners
 from glance_wsgi.tasks import residue
 from glance_wsgi.tasks import runs
 from glance_wsgi.tasks import stopfile
+from glance_wsgi.tasks import tables
 from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.engine import Engine
 from glance_wsgi.tasks.jobs import Jobs
@@ -63,8 +64,8 @@ def run_durably(application: Application) -> Application:
     try:
         task_engine.register_opts(cfg.CONF)
         settings.register_opts(cfg.CONF)
-        made = own.engine(settings.database(cfg.CONF), connections=2)
-        if not own.current(made):
+        made = engines.make(settings.database(cfg.CONF), connections=2)
+        if not tables.exist(made):
             raise errors.DatabaseEmpty(
                 'It has no table for jobs.',
                 'Run "glance-wsgi-manage db sync".',

@@ -39,3 +39,14 @@ JOBS = sqlalchemy.Table(
     mysql_engine='InnoDB',
     mysql_charset='utf8mb4',
 )
+
+
+def exist(engine: sqlalchemy.Engine) -> bool:
+    """Whether the database has them, with all that we need."""
+    found = sqlalchemy.inspect(engine)
+    return all(
+        found.has_table(table.name)
+        and {column.name for column in table.columns}
+        <= {column['name'] for column in found.get_columns(table.name)}
+        for table in METADATA.sorted_tables
+    )

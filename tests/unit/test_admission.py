@@ -1,0 +1,199 @@
+"""A few requests at a time, in the order in which they came."""
+
+import contextlib
+import io
+import threading
+import time
+
+import pytest
+
+from glance_wsgi import admission
+
+IMAGE = '/v2/images/4a7a3cb0-7d4c-4a43-9a43-1c0c1a1f5c5e'
+
+
+class Glance:
+    """An application whose requests last until they are told to end."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside: list[str] = []
+        self.most = 0
+        self.ends: dict[str, threading.Event] = {}
+        self.line = admission.Line(admission.PLACES)
+        self.application = admission.in_line(self, self.line)
+
+    def __call__(self, environ, start_response):
+        name = environ['name']
+        with self.lock:
+            self.inside.append(name)
+            self.most = max(self.most, len(self.inside))
+        try:
+            if environ.get('reads'):
+                environ['wsgi.input'].read()
+            assert self.ends[name].wait(30)
+        finally:
+            with self.lock:
+                self.inside.remove(name)
+        return [name.encode()]
+
+    def ask(self, name, path=IMAGE, **more) -> threading.Thread:
+        """Ask in a thread of its own."""
+        self.ends[name] = threading.Event()
+        environ = {
+            'name': name,
+            'PATH_INFO': path,
+            'wsgi.input': io.BytesIO(),
+            **more,
+        }
+        client = threading.Thread(
+            target=self.application, args=(environ, None)
+        )
+        client.start()
+        return client
+
+    def end_all(self) -> None:
+        for end in self.ends.values():
+            end.set()
+
+    def until_inside(self, *names) -> None:
+        deadline = time.monotonic() + 10
+        while sorted(self.inside) != sorted(names):
+            assert time.monotonic() < deadline, self.inside
+            time.sleep(0.001)
+
+
+@pytest.fixture
+def glance(monkeypatch):
+    monkeypatch.setattr(admission, 'LONGEST', 60)
+    asked = Glance()
+    yield asked
+    asked.end_all()
+
+
+@contextlib.contextmanager
+def full(glance, *beside):
+    """As many requests in it as may be, and those."""
+    names = [f'first {number}' for number in range(admission.PLACES)]
+    for name in names:
+        glance.ask(name)
+    glance.until_inside(*names, *beside)
+    yield names
+
+
+def waiting(glance, number) -> None:
+    """Wait until so many are in line."""
+    deadline = time.monotonic() + 10
+    while len(glance.line._waiting) != number:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_no_more_are_let_in_and_who_came_first_is_next(glance):
+    with full(glance) as inside:
+        clients = []
+        for number, name in enumerate(('b', 'c', 'a'), 1):
+            clients.append(glance.ask(name))
+            waiting(glance, number)
+        for name in ('b', 'c', 'a'):
+            leaving = inside.pop(0)
+            glance.ends[leaving].set()
+            inside.append(name)
+            glance.until_inside(*inside)
+    glance.end_all()
+    for client in clients:
+        client.join(30)
+    assert glance.most == admission.PLACES
+
+
+def test_a_request_that_fails_leaves_its_place(glance):
+    def fails(environ, start_response):
+        raise RuntimeError
+
+    application = admission.in_line(fails)
+    for _ in range(admission.PLACES + 1):
+        with pytest.raises(RuntimeError):
+            application({'PATH_INFO': IMAGE, 'wsgi.input': None}, None)
+
+
+@pytest.mark.parametrize(
+    'path', [f'{IMAGE}/file', f'{IMAGE}/stage', '/healthcheck']
+)
+def test_data_and_the_health_check_go_past_the_line(glance, path):
+    with full(glance) as inside:
+        glance.ask('past', path)
+        glance.until_inside(*inside, 'past')
+
+
+class SlowBody:
+    """A body that comes when it is told to."""
+
+    def __init__(self) -> None:
+        self.read_from = threading.Event()
+        self.sent = threading.Event()
+
+    def read(self, *size):
+        self.read_from.set()
+        assert self.sent.wait(30)
+        return b'{}'
+
+    readline = readlines = read
+
+
+def test_who_waits_for_a_body_has_no_place_meanwhile(glance):
+    body = SlowBody()
+    for number in range(admission.PLACES):
+        glance.ask(f'slow {number}', **{'reads': True, 'wsgi.input': body})
+    slow = [f'slow {number}' for number in range(admission.PLACES)]
+    glance.until_inside(*slow)
+    assert body.read_from.wait(10)
+    quick = glance.ask('quick')
+    glance.until_inside(*slow, 'quick')
+    glance.ends['quick'].set()
+    quick.join(30)
+    body.sent.set()
+    glance.end_all()
+
+
+def test_who_has_read_a_body_is_in_line_again(glance):
+    body = SlowBody()
+    slow = glance.ask('slow', **{'reads': True, 'wsgi.input': body})
+    assert body.read_from.wait(10)
+    with full(glance, 'slow'):
+        body.sent.set()
+        waiting(glance, 1)
+    glance.end_all()
+    slow.join(30)
+    assert not slow.is_alive()
+
+
+@pytest.mark.parametrize('method', ['read', 'readline', 'readlines'])
+def test_a_body_is_read_as_it_is_without_the_line(method):
+    read = []
+
+    def reads(environ, start_response):
+        read.append(getattr(environ['wsgi.input'], method)(3))
+        read.extend(environ['wsgi.input'])
+        return []
+
+    data = b'ab\ncdef\n'
+    for application in (reads, admission.in_line(reads)):
+        environ = {'PATH_INFO': IMAGE, 'wsgi.input': io.BytesIO(data)}
+        application(environ, None)
+    half = len(read) // 2
+    assert read[:half] == read[half:]
+    assert read
+
+
+def test_what_takes_too_long_keeps_nobody_waiting(glance, monkeypatch):
+    monkeypatch.setattr(admission, 'LONGEST', 0.05)
+    with full(glance) as stuck:
+        glance.ask('next')
+        glance.until_inside(*stuck, 'next')
+        # They have no place to give back, but do not take one either.
+        glance.end_all()
+        glance.until_inside()
+    monkeypatch.setattr(admission, 'LONGEST', 60)
+    with full(glance):
+        glance.ask('one too many')
+        waiting(glance, 1)

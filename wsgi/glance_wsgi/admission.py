@@ -1,0 +1,154 @@
+"""A few requests at a time in each process, the others in line.
+
+Python runs one thread at a time, and who has waited for the database waits
+again until a thread that runs lets go, after 5 ms (sys.getswitchinterval).
+Where many requests run they all take longer, and fewer of them are answered:
+most of the time goes into changing from one to the other. So each process
+lets in as many as keep it busy, in the order in which they came.
+
+Nobody is in line with a slow client: image data goes past it, and a place is
+given up while a body is read. What takes longer than Python ever needs waits
+for something else, and keeps nobody waiting either.
+"""
+
+import collections
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from glance_wsgi.data import paths
+
+PLACES = 2
+"""Requests that are let in at a time: one runs while another one waits for
+the database. Measured: with three or more fewer are answered."""
+
+LONGEST = 0.2
+"""Seconds after which a request has its place no longer: it waits for
+Keystone, a store or a lock."""
+
+Environ = dict[str, Any]
+Application = Callable[..., Iterable[bytes]]
+
+
+def in_line(
+    application: Application, line: 'Line | None' = None
+) -> Application:
+    """The application, with a few requests in it at a time."""
+    line = line or Line(PLACES)
+
+    def serve(
+        environ: Environ, start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        if _goes_past(environ.get('PATH_INFO', '')):
+            return application(environ, start_response)
+        with line.place() as place:
+            environ['wsgi.input'] = _Body(environ['wsgi.input'], place)
+            return application(environ, start_response)
+
+    return serve
+
+
+def _goes_past(path: str) -> bool:
+    found = paths.find(path)
+    # The health check tells whether this process works, not how busy it is.
+    return path == '/healthcheck' or bool(
+        found and found[1] in paths.TRANSFERS
+    )
+
+
+class Line:
+    """Who is let in, in the order of coming.
+
+    :param places: how many may be in it at a time
+    """
+
+    def __init__(self, places: int) -> None:
+        self._lock = threading.Lock()
+        self._free = places
+        self._waiting: collections.deque[threading.Event] = collections.deque()
+        self._since: dict[Place, float] = {}
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator['Place']:
+        """Wait for a place, and have it while the block runs."""
+        place = Place(self)
+        self.take(place)
+        try:
+            yield place
+        finally:
+            self.give_up(place)
+
+    def take(self, place: 'Place') -> None:
+        """Wait for a place."""
+        turn = threading.Event()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                turn.set()
+            else:
+                self._waiting.append(turn)
+        while not turn.wait(LONGEST):
+            self._take_from_the_late()
+        with self._lock:
+            self._since[place] = time.monotonic()
+
+    def give_up(self, place: 'Place') -> None:
+        """Let the next one in; nothing if that has been done."""
+        with self._lock:
+            if self._since.pop(place, None) is not None:
+                self._let_in()
+
+    def _take_from_the_late(self) -> None:
+        late = time.monotonic() - LONGEST
+        with self._lock:
+            for place, since in list(self._since.items()):
+                if since < late:
+                    del self._since[place]
+                    self._let_in()
+
+    def _let_in(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._free += 1
+
+
+class Place:
+    """A place of one request."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    @contextlib.contextmanager
+    def left(self) -> Iterator[None]:
+        """While something is waited for; then the request is in line again."""
+        self._line.give_up(self)
+        try:
+            yield
+        finally:
+            self._line.take(self)
+
+
+class _Body:
+    """A body that is read without a place: ``wsgi.input`` of PEP 3333."""
+
+    def __init__(self, wrapped: Any, place: Place) -> None:
+        self._wrapped = wrapped
+        self._place = place
+
+    def read(self, *size: int) -> bytes:
+        with self._place.left():
+            return self._wrapped.read(*size)
+
+    def readline(self, *size: int) -> bytes:
+        with self._place.left():
+            return self._wrapped.readline(*size)
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        with self._place.left():
+            return self._wrapped.readlines(*hint)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b'')
