@@ -254,24 +254,12 @@ def test_new_settings_are_taken_under_load(loaded, cloud, big):
 
 
 def test_a_new_setting_of_the_server_fails_no_request(loaded, cloud):
-    """Apache reads its files again, uWSGI's master starts anew.
-
-    But for what mod_wsgi can't help: `assert_none`.
-    """
+    """Apache reads its files again, uWSGI's master starts anew."""
     with load.clients(cloud, CLIENTS) as clients:
         time_of_some_answers(clients)
         loaded.up('--client-timeout=77')
         time_of_some_answers(clients)
-    assert_none(load.failures(clients))
-
-
-def assert_none(failures) -> None:
-    if toolkit.SERVER == 'mod_wsgi':
-        # Between two sockets of its daemon processes Apache answers 503: see
-        # doc/source/servers.rst.
-        assert len(failures) <= CLIENTS / 2
-        failures = [f for f in failures if ': 503 ' not in f.what]
-    assert not failures
+    assert not load.failures(clients)
 
 
 SETTING = {
@@ -315,7 +303,7 @@ def test_a_new_setting_of_the_server_cuts_no_transfer(loaded, cloud, big):
         flight.assert_complete()
         time_of_some_answers(clients)
     # Who waits long enough is answered.
-    assert_none([f for f in load.failures(clients) if not f.out_of_patience])
+    assert not [f for f in load.failures(clients) if not f.out_of_patience]
 
 
 def test_an_up_waits_as_long_as_the_transfers_last(loaded, cloud, big):

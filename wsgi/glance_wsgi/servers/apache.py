@@ -339,8 +339,12 @@ class Apache(servers.Part):
 
         :param happened: whether it has
         """
-        processes.send(parent, signal.SIGUSR1)
+        self.tell_to_read(parent)
         self._wait(happened, 'did not read its files again')
+
+    def tell_to_read(self, parent: psutil.Process) -> None:
+        """Tell it so, and wait for nothing."""
+        processes.send(parent, signal.SIGUSR1)
 
     def renew(
         self, application: Application, old: list[psutil.Process]

@@ -14,7 +14,6 @@ import pathlib
 import signal
 import sys
 import time
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +30,7 @@ from glance_wsgi import state
 from glance_wsgi.applications import Application
 from glance_wsgi.render import File
 from glance_wsgi.servers import apache
-from glance_wsgi.servers import daemon_sockets
+from glance_wsgi.servers import apache_children
 from glance_wsgi.servers import system
 
 # How a daemon process shows itself: display-name=%{GROUP} in the template. It
@@ -180,11 +179,12 @@ class Daemons(apache.Apache):
             raise
         super().load_files(applications)
 
-    def let_read(
-        self, parent: psutil.Process, happened: Callable[[], bool]
-    ) -> None:
-        with daemon_sockets.kept(parent):
-            super().let_read(parent, happened)
+    def tell_to_read(self, parent: psutil.Process) -> None:
+        def quiet() -> bool:
+            return _wait_for_quiet(self.places.run, 0)
+
+        while not apache_children.replace(parent, quiet):
+            self.wait_until_quiet()
 
     def wait_until_quiet(self) -> None:
         timeout = self.deployment.conf.server.task_mercy
