@@ -8,6 +8,7 @@ import time
 import pytest
 
 from glance_wsgi import admission
+from glance_wsgi.servers import uwsgi_lingering
 
 IMAGE = '/v2/images/4a7a3cb0-7d4c-4a43-9a43-1c0c1a1f5c5e'
 
@@ -106,14 +107,55 @@ def test_no_more_are_let_in_and_who_came_first_is_next(glance):
     assert glance.most == admission.PLACES
 
 
-def test_a_request_that_fails_leaves_its_place(glance):
+def test_a_request_that_fails_leaves_its_place():
     def fails(environ, start_response):
         raise RuntimeError
 
-    application = admission.in_line(fails)
-    for _ in range(admission.PLACES + 1):
-        with pytest.raises(RuntimeError):
-            application({'PATH_INFO': IMAGE, 'wsgi.input': None}, None)
+    line = admission.Line(admission.PLACES)
+    application = admission.in_line(fails, line)
+    with pytest.raises(RuntimeError):
+        application({'PATH_INFO': IMAGE, 'wsgi.input': None}, None)
+    assert not line._since
+
+
+def test_who_is_interrupted_in_line_takes_no_place(monkeypatch):
+    """A handler of signals may raise what it likes."""
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            raise KeyboardInterrupt
+
+    line = admission.Line(1)
+    with line.place():
+        with monkeypatch.context() as patch:
+            patch.setattr(admission.threading, 'Event', Interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                line.take(admission.Place(line))
+        assert not line._waiting
+    assert not line._since
+
+
+def test_a_refusal_that_is_lingered_over_takes_no_place(monkeypatch):
+    """uwsgi_lingering reads on after the answer, outside of the line."""
+
+    def refuses(environ, start_response):
+        start_response('404 Not Found', [])
+        return [b'']
+
+    line = admission.Line(admission.PLACES)
+    application = uwsgi_lingering.Lingering(admission.in_line(refuses, line))
+    body = io.BytesIO(b'what nobody has read')
+    environ = {
+        'PATH_INFO': IMAGE,
+        'REQUEST_METHOD': 'POST',
+        'CONTENT_LENGTH': '20',
+        'wsgi.input': body,
+    }
+    answer = application(environ, lambda *words: None)
+    list(answer)
+    answer.close()
+    assert body.tell() == 20
+    assert not line._since
 
 
 @pytest.mark.parametrize(

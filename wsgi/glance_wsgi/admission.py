@@ -7,7 +7,7 @@ most of the time goes into changing from one to the other. So each process
 lets in as many as keep it busy, in the order in which they came.
 
 Nobody is in line with a slow client: image data goes past it, and a place is
-given up while a body is read. What takes longer than Python ever needs waits
+given up while a body is read. What takes longer than Python mostly needs waits
 for something else, and keeps nobody waiting either.
 """
 
@@ -24,9 +24,9 @@ PLACES = 2
 """Requests that are let in at a time: one runs while another one waits for
 the database. Measured: with three or more fewer are answered."""
 
-LONGEST = 0.2
-"""Seconds after which a request has its place no longer: it waits for
-Keystone, a store or a lock."""
+LONGEST = 0.05
+"""Seconds after which a request has its place no longer: most probably it
+waits for Keystone, a store or a lock."""
 
 Environ = dict[str, Any]
 Application = Callable[..., Iterable[bytes]]
@@ -44,8 +44,10 @@ def in_line(
         if _goes_past(environ.get('PATH_INFO', '')):
             return application(environ, start_response)
         with line.place() as place:
-            environ['wsgi.input'] = _Body(environ['wsgi.input'], place)
-            return application(environ, start_response)
+            # In a copy: a step around this one may read on when the place has
+            # been given up.
+            body = _Body(environ['wsgi.input'], place)
+            return application({**environ, 'wsgi.input': body}, start_response)
 
     return serve
 
@@ -65,9 +67,11 @@ class Line:
     """
 
     def __init__(self, places: int) -> None:
+        self._places = places
         self._lock = threading.Lock()
-        self._free = places
-        self._waiting: collections.deque[threading.Event] = collections.deque()
+        self._waiting: collections.deque[tuple[Place, threading.Event]] = (
+            collections.deque()
+        )
         self._since: dict[Place, float] = {}
 
     @contextlib.contextmanager
@@ -84,21 +88,22 @@ class Line:
         """Wait for a place."""
         turn = threading.Event()
         with self._lock:
-            if self._free:
-                self._free -= 1
-                turn.set()
-            else:
-                self._waiting.append(turn)
-        while not turn.wait(LONGEST):
-            self._take_from_the_late()
-        with self._lock:
-            self._since[place] = time.monotonic()
+            self._waiting.append((place, turn))
+            self._let_in()
+        try:
+            while not turn.wait(LONGEST):
+                self._take_from_the_late()
+        except BaseException:
+            with self._lock, contextlib.suppress(ValueError):
+                self._waiting.remove((place, turn))
+            self.give_up(place)
+            raise
 
     def give_up(self, place: 'Place') -> None:
         """Let the next one in; nothing if that has been done."""
         with self._lock:
-            if self._since.pop(place, None) is not None:
-                self._let_in()
+            self._since.pop(place, None)
+            self._let_in()
 
     def _take_from_the_late(self) -> None:
         late = time.monotonic() - LONGEST
@@ -106,13 +111,13 @@ class Line:
             for place, since in list(self._since.items()):
                 if since < late:
                     del self._since[place]
-                    self._let_in()
+            self._let_in()
 
     def _let_in(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set()
-        else:
-            self._free += 1
+        while self._waiting and len(self._since) < self._places:
+            place, turn = self._waiting.popleft()
+            self._since[place] = time.monotonic()
+            turn.set()
 
 
 class Place:

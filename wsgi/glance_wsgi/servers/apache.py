@@ -343,7 +343,7 @@ class Apache(servers.Part):
         self._wait(happened, 'did not read its files again')
 
     def tell_to_read(self, parent: psutil.Process) -> None:
-        """Tell it so, and wait for nothing."""
+        """Tell it so, without a look at whether it does."""
         processes.send(parent, signal.SIGUSR1)
 
     def renew(

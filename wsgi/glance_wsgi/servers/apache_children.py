@@ -16,9 +16,12 @@ sockets, for the children that follow.
 import contextlib
 import os
 import pathlib
+import select
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import psutil
 
@@ -27,9 +30,14 @@ from glance_wsgi import processes
 PATIENCE = 2.0
 """Seconds for which a first process waits for its children, at most."""
 
+_LONGEST = 3 * PATIENCE
+"""Seconds after which all goes on, even if this process stands still."""
+
 _FINISH = b'!'  # AP_MPM_PODX_GRACEFUL_CHAR
 
 _INTERVAL = 0.005  # seconds between two looks
+
+_READS, _WRITES = stat.S_IRUSR, stat.S_IWUSR
 
 _IN_USE = (psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT)
 """What sockets may still bring. One that Apache has said its last on, and
@@ -40,17 +48,14 @@ def replace(parent: psutil.Process, may: Callable[[], bool]) -> bool:
     """Have an Apache read its files again, after its children have finished.
 
     Children of another MPM finish when Apache lets them; so do all where the
-    kernel does not let an ordinary user look (ptrace(2), "ptrace_scope").
+    kernel does not let us look at them (ptrace(2): "ptrace_scope", and root
+    without CAP_SYS_PTRACE).
 
     :param may: asked while the children stand still and begin nothing
     :return: what `may` has said; nothing has happened if that is False
     """
-    children = _waiting(parent)
     with contextlib.ExitStack() as stack:
-        pipes = [
-            stack.enter_context(contextlib.closing(_Pipe(place)))
-            for place in children.values()
-        ]
+        children = _waiting(parent, stack)
 
         def go_on() -> None:
             for child in children:
@@ -58,41 +63,56 @@ def replace(parent: psutil.Process, may: Callable[[], bool]) -> bool:
 
         def undo() -> None:
             go_on()
-            for pipe in pipes:
+            for pipe in children.values():
                 pipe.drain()
 
         with _certainly(undo):
-            # They would have gone before Apache looks whether it has enough.
+            # If they ended before Apache has been told, it would start others
+            # in their place.
             for child in children:
                 processes.send(child, signal.SIGSTOP)
             if not may():
                 return False
-            for pipe in pipes:
+            for pipe in children.values():
                 pipe.fill()
             processes.send(parent, signal.SIGUSR1)
-            deadline = time.monotonic() + PATIENCE
-            _wait(lambda: not pipes or _is_blocked(parent, children), deadline)
+            names = {pipe.name for pipe in children.values()}
+            _wait(lambda: not names or _is_writing(parent, names))
             go_on()
-            _wait(lambda: not any(map(_in_use, children)), deadline)
+            _wait(lambda: not any(map(_in_use, children)))
     return True
 
 
-def _wait(happened: Callable[[], bool], deadline: float) -> None:
+def can_look(parent: psutil.Process) -> bool:
+    """Whether the kernel lets us look at the children of an Apache."""
+    with contextlib.ExitStack() as stack:
+        return bool(_waiting(parent, stack))
+
+
+def _wait(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not happened() and time.monotonic() < deadline:
         time.sleep(_INTERVAL)
 
 
-def _waiting(parent: psutil.Process) -> dict[psutil.Process, pathlib.Path]:
+def _waiting(
+    parent: psutil.Process, stack: contextlib.ExitStack
+) -> 'dict[psutil.Process, _Pipe]':
     """The children that wait to be told something, each with its pipe."""
     shared = _pipes(parent)
     found = {}
     for child in processes.children(parent):
         place = _blocked_on(child)
+        # It may end at any moment, and we may not be let in.
         with contextlib.suppress(OSError, psutil.Error):
-            # A program that Apache pipes a log to reads from one, too.
+            # Programs that Apache pipes a log to read from a pipe, too; and
+            # whoever writes to one is no child that waits.
             forked = child.exe() == parent.exe()
-            if forked and place and os.readlink(place) in shared:
-                found[child] = place
+            if forked and place and _is_end(place, _READS):
+                pipe = _Pipe(place)
+                stack.callback(pipe.close)
+                if pipe.name in shared:
+                    found[child] = pipe
     return found
 
 
@@ -117,15 +137,17 @@ def _blocked_on(process: psutil.Process) -> pathlib.Path | None:
         return None
 
 
-def _is_blocked(
-    parent: psutil.Process, children: dict[psutil.Process, pathlib.Path]
-) -> bool:
-    """Whether an Apache has begun to tell its children."""
-    place = _blocked_on(parent)
+def _is_end(place: pathlib.Path, direction: int) -> bool:
+    """Whether that end of something is open: proc(5), "fd"."""
+    return bool(place.lstat().st_mode & direction)
+
+
+def _is_writing(process: psutil.Process, names: set[str]) -> bool:
+    """Whether the first thread of a process writes into one of these."""
+    place = _blocked_on(process)
     with contextlib.suppress(OSError):
-        if place:
-            name = os.readlink(place)
-            return any(os.readlink(pipe) == name for pipe in children.values())
+        if place and _is_end(place, _WRITES):
+            return os.readlink(place) in names
     return False
 
 
@@ -142,6 +164,7 @@ class _Pipe:
     """A pipe of another process's."""
 
     def __init__(self, place: pathlib.Path) -> None:
+        self.name = os.readlink(place)
         self._descriptor = os.open(place, os.O_RDWR | os.O_NONBLOCK)
 
     def fill(self) -> None:
@@ -168,22 +191,41 @@ class _Pipe:
 def _certainly(undo: Callable[[], None]) -> Iterator[None]:
     """Call something at the end, whatever happens to this process.
 
-    If that is killed another one does it, which is there for nothing else.
+    Another process does it, which is there for nothing else: also if this one
+    is killed, or stands still for too long.
     """
-    ours, its = os.pipe()
-    guard = os.fork()
-    if not guard:
-        try:
-            os.setsid()
-            os.close(its)
-            os.read(ours, 1)
-            undo()
-        finally:
-            os._exit(0)
-    os.close(ours)
+    guards, ours = os.pipe()
     try:
-        yield
+        # Neither Ctrl-C nor who ends everything by a signal ends the guard.
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, signal.valid_signals()
+        )
+        try:
+            guard = os.fork()
+            if not guard:
+                _guard(guards, ours, undo)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            yield
+        finally:
+            os.close(ours)
+            ours = -1
+            _, status = os.waitpid(guard, 0)
+            if status:
+                undo()
     finally:
+        os.close(guards)
+        if ours >= 0:
+            os.close(ours)
+
+
+def _guard(guards: int, ours: int, undo: Callable[[], None]) -> NoReturn:
+    try:
+        os.setsid()
+        os.close(ours)
+        select.select([guards], [], [], _LONGEST)
         undo()
-        os.close(its)
-        os.waitpid(guard, 0)
+        os._exit(0)
+    finally:
+        os._exit(1)

@@ -174,10 +174,10 @@ class Daemons(apache.Apache):
         # See the module: what takes longer than three seconds would be cut.
         try:
             self.wait_until_quiet()
+            super().load_files(applications)
         except errors.NotStopped as error:
             error.outcome = 'The new files are there, and not in use yet.'
             raise
-        super().load_files(applications)
 
     def tell_to_read(self, parent: psutil.Process) -> None:
         def quiet() -> bool:
