@@ -13,6 +13,13 @@ from glance_wsgi.servers import uwsgi_lingering
 IMAGE = '/v2/images/4a7a3cb0-7d4c-4a43-9a43-1c0c1a1f5c5e'
 
 
+def until(happened) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 class Glance:
     """An application whose requests last until they are told to end."""
 
@@ -58,10 +65,11 @@ class Glance:
             end.set()
 
     def until_inside(self, *names) -> None:
-        deadline = time.monotonic() + 10
-        while sorted(self.inside) != sorted(names):
-            assert time.monotonic() < deadline, self.inside
-            time.sleep(0.001)
+        until(lambda: sorted(self.inside) == sorted(names))
+
+    def until_waiting(self, number) -> None:
+        """Wait until so many are in line."""
+        until(lambda: len(self.line._waiting) == number)
 
 
 @pytest.fixture
@@ -82,20 +90,12 @@ def full(glance, *beside):
     yield names
 
 
-def waiting(glance, number) -> None:
-    """Wait until so many are in line."""
-    deadline = time.monotonic() + 10
-    while len(glance.line._waiting) != number:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_no_more_are_let_in_and_who_came_first_is_next(glance):
     with full(glance) as inside:
         clients = []
         for number, name in enumerate(('b', 'c', 'a'), 1):
             clients.append(glance.ask(name))
-            waiting(glance, number)
+            glance.until_waiting(number)
         for name in ('b', 'c', 'a'):
             leaving = inside.pop(0)
             glance.ends[leaving].set()
@@ -135,7 +135,7 @@ def test_who_is_interrupted_in_line_takes_no_place(monkeypatch):
     assert not line._since
 
 
-def test_a_refusal_that_is_lingered_over_takes_no_place(monkeypatch):
+def test_a_refusal_that_is_lingered_over_takes_no_place():
     """uwsgi_lingering reads on after the answer, outside of the line."""
 
     def refuses(environ, start_response):
@@ -203,7 +203,7 @@ def test_who_has_read_a_body_is_in_line_again(glance):
     assert body.read_from.wait(10)
     with full(glance, 'slow'):
         body.sent.set()
-        waiting(glance, 1)
+        glance.until_waiting(1)
     glance.end_all()
     slow.join(30)
     assert not slow.is_alive()
@@ -238,4 +238,4 @@ def test_what_takes_too_long_keeps_nobody_waiting(glance, monkeypatch):
     monkeypatch.setattr(admission, 'LONGEST', 60)
     with full(glance):
         glance.ask('one too many')
-        waiting(glance, 1)
+        glance.until_waiting(1)

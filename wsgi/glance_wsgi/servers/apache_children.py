@@ -108,11 +108,9 @@ def _waiting(
             # Programs that Apache pipes a log to read from a pipe, too; and
             # whoever writes to one is no child that waits.
             forked = child.exe() == parent.exe()
-            if forked and place and _is_end(place, _READS):
-                pipe = _Pipe(place)
+            if forked and place and _is_end(place, _READS, shared):
+                found[child] = pipe = _Pipe(place)
                 stack.callback(pipe.close)
-                if pipe.name in shared:
-                    found[child] = pipe
     return found
 
 
@@ -137,17 +135,18 @@ def _blocked_on(process: psutil.Process) -> pathlib.Path | None:
         return None
 
 
-def _is_end(place: pathlib.Path, direction: int) -> bool:
-    """Whether that end of something is open: proc(5), "fd"."""
-    return bool(place.lstat().st_mode & direction)
+def _is_end(place: pathlib.Path, direction: int, names: set[str]) -> bool:
+    """Whether this is that end of one of these pipes: proc(5), "fd"."""
+    return bool(
+        place.lstat().st_mode & direction and os.readlink(place) in names
+    )
 
 
 def _is_writing(process: psutil.Process, names: set[str]) -> bool:
     """Whether the first thread of a process writes into one of these."""
     place = _blocked_on(process)
     with contextlib.suppress(OSError):
-        if place and _is_end(place, _WRITES):
-            return os.readlink(place) in names
+        return place is not None and _is_end(place, _WRITES, names)
     return False
 
 
