@@ -4,14 +4,18 @@ The Emperor of uWSGI kills its vassals 30 seconds after it is told to stop,
 where its reload-mercy does not say otherwise (core/emperor.c).
 """
 
+import os
+import signal
 import threading
 import time
 
 import certificates
 import images
 import load
+import psutil
 import pytest
 import rawhttp
+import tenacity
 import toolkit
 from images import MIB
 
@@ -103,6 +107,34 @@ def test_what_does_not_finish_in_time_can_be_killed(breakable):
         breakable.up()
         images.wait_for(cloud, image, 'queued')
         cloud.image.delete_image(image)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_result(lambda answer: not answer),
+    wait=tenacity.wait_fixed(0.01),
+    stop=tenacity.stop_after_delay(20),
+)
+def starts_again(master: psutil.Process) -> bool:
+    """Wait until uWSGI has executed itself; later it gives itself a name."""
+    return '--ini' in master.cmdline()
+
+
+@pytest.mark.skipif(
+    toolkit.SERVER == 'mod_wsgi', reason='Apache has no masters of its own'
+)
+def test_an_application_that_just_starts_again_hears_that_it_shall_end(
+    breakable,
+):
+    breakable.up()
+    (emperor,) = breakable.processes('emperor')
+    (master,) = breakable.processes('keystone master')
+    os.utime(breakable.state_dir / 'etc' / 'vassals' / 'keystone.ini')
+    starts_again(master)
+    emperor.send_signal(signal.SIGTERM)
+    # Loading takes seconds, the mercy for what does not hear would be an hour.
+    _, left = psutil.wait_procs([master, emperor], timeout=60)
+    breakable('down', '--timeout=0')
+    assert not left
 
 
 @pytest.mark.parametrize('flaw', ['a key of another', 'no key any more'])
