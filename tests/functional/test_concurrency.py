@@ -20,7 +20,7 @@ from images import MIB
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-from glance_wsgi import admission
+from glance_wsgi.conf import admission
 
 pytestmark = pytest.mark.each_server
 
@@ -124,9 +124,10 @@ def test_clients_who_do_not_send_what_they_announce_keep_nobody_waiting(
 ):
     """More of them than requests are let in at a time."""
     workers = len(deployed.processes('glance-api worker'))
+    at_once = admission.OPTS[0].default
     with contextlib.ExitStack() as stack:
         slow = []
-        for _ in range(3 * admission.PLACES * max(workers, 2)):
+        for _ in range(3 * at_once * max(workers, 2)):
             client = rawhttp.Client(
                 cloud,
                 'POST',

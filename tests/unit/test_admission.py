@@ -6,10 +6,13 @@ import threading
 import time
 
 import pytest
+from oslo_config import cfg
 
 from glance_wsgi import admission
+from glance_wsgi.conf import admission as options
 from glance_wsgi.servers import uwsgi_lingering
 
+PLACES = 2
 IMAGE = '/v2/images/4a7a3cb0-7d4c-4a43-9a43-1c0c1a1f5c5e'
 
 
@@ -28,8 +31,8 @@ class Glance:
         self.inside: list[str] = []
         self.most = 0
         self.ends: dict[str, threading.Event] = {}
-        self.line = admission.Line(admission.PLACES)
-        self.application = admission.in_line(self, self.line)
+        self.line = admission.Line(PLACES)
+        self.application = admission.InLine(self, self.line)
 
     def __call__(self, environ, start_response):
         name = environ['name']
@@ -83,7 +86,7 @@ def glance(monkeypatch):
 @contextlib.contextmanager
 def full(glance, *beside):
     """As many requests in it as may be, and those."""
-    names = [f'first {number}' for number in range(admission.PLACES)]
+    names = [f'first {number}' for number in range(PLACES)]
     for name in names:
         glance.ask(name)
     glance.until_inside(*names, *beside)
@@ -104,15 +107,49 @@ def test_no_more_are_let_in_and_who_came_first_is_next(glance):
     glance.end_all()
     for client in clients:
         client.join(30)
-    assert glance.most == admission.PLACES
+    assert glance.most == PLACES
+
+
+@pytest.fixture
+def allowed(monkeypatch):
+    """Sets how many requests Glance's configuration allows."""
+    conf = cfg.ConfigOpts()
+    options.register_opts(conf)
+    conf([])
+    monkeypatch.setattr(cfg, 'CONF', conf)
+
+    def allow(number: int) -> None:
+        conf.set_override('requests_at_once', number, 'admission')
+
+    return allow
+
+
+def test_as_many_are_let_in_as_the_configuration_allows(glance, allowed):
+    allowed(3)
+    glance.application = admission.in_line(glance)
+    glance.line = glance.application._line
+    clients = [glance.ask(name) for name in 'abcd']
+    until(lambda: len(glance.inside) == 3)
+    glance.until_waiting(1)
+    glance.end_all()
+    for client in clients:
+        client.join(30)
+    assert glance.most == 3
+
+
+def test_there_is_no_line_where_the_configuration_allows_any_number(
+    glance, allowed
+):
+    allowed(0)
+    assert admission.in_line(glance) is glance
 
 
 def test_a_request_that_fails_leaves_its_place():
     def fails(environ, start_response):
         raise RuntimeError
 
-    line = admission.Line(admission.PLACES)
-    application = admission.in_line(fails, line)
+    line = admission.Line(PLACES)
+    application = admission.InLine(fails, line)
     with pytest.raises(RuntimeError):
         application({'PATH_INFO': IMAGE, 'wsgi.input': None}, None)
     assert not line._since
@@ -142,8 +179,8 @@ def test_a_refusal_that_is_lingered_over_takes_no_place():
         start_response('404 Not Found', [])
         return [b'']
 
-    line = admission.Line(admission.PLACES)
-    application = uwsgi_lingering.Lingering(admission.in_line(refuses, line))
+    line = admission.Line(PLACES)
+    application = uwsgi_lingering.Lingering(admission.InLine(refuses, line))
     body = io.BytesIO(b'what nobody has read')
     environ = {
         'PATH_INFO': IMAGE,
@@ -184,9 +221,9 @@ class SlowBody:
 
 def test_who_waits_for_a_body_has_no_place_meanwhile(glance):
     body = SlowBody()
-    for number in range(admission.PLACES):
+    for number in range(PLACES):
         glance.ask(f'slow {number}', **{'reads': True, 'wsgi.input': body})
-    slow = [f'slow {number}' for number in range(admission.PLACES)]
+    slow = [f'slow {number}' for number in range(PLACES)]
     glance.until_inside(*slow)
     assert body.read_from.wait(10)
     quick = glance.ask('quick')
@@ -219,7 +256,10 @@ def test_a_body_is_read_as_it_is_without_the_line(method):
         return []
 
     data = b'ab\ncdef\n'
-    for application in (reads, admission.in_line(reads)):
+    for application in (
+        reads,
+        admission.InLine(reads, admission.Line(PLACES)),
+    ):
         environ = {'PATH_INFO': IMAGE, 'wsgi.input': io.BytesIO(data)}
         application(environ, None)
     half = len(read) // 2

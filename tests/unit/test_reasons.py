@@ -72,6 +72,7 @@ PAGES = {
         'allowed_hosts allowed_ports'
     ),
     # The options of this project are in its own documentation.
+    'doc/source/sizing.rst': 'requests_at_once',
     'doc/source/tasks.rst': 'task_attempts task_heartbeat',
     'doc/source/data-path.rst': 'hand_off_downloads upload_pipeline',
 }
@@ -81,6 +82,7 @@ UNDIVIDED = (
     'https://tn123.org/mod_xsendfile/',
     f'{UWSGI}/Emperor.html',
     f'{GLANCE}/admin/interoperable-image-import.html',
+    'doc/source/sizing.rst',
     'doc/source/tasks.rst',
     'doc/source/data-path.rst',
 )

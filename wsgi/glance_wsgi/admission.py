@@ -18,11 +18,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from glance_wsgi.data import paths
+from oslo_config import cfg
 
-PLACES = 2
-"""Requests that are let in at a time: one runs while another one waits for
-the database. Measured: with three or more fewer are answered."""
+from glance_wsgi.conf import admission as options
+from glance_wsgi.data import paths
 
 LONGEST = 0.05
 """Seconds after which a request has its place no longer: most probably it
@@ -32,24 +31,33 @@ Environ = dict[str, Any]
 Application = Callable[..., Iterable[bytes]]
 
 
-def in_line(
-    application: Application, line: 'Line | None' = None
-) -> Application:
-    """The application, with a few requests in it at a time."""
-    line = line or Line(PLACES)
+def in_line(application: Application) -> Application:
+    """The application, with as many requests in it as its options allow."""
+    options.register_opts(cfg.CONF)
+    places = cfg.CONF.admission.requests_at_once
+    return InLine(application, Line(places)) if places else application
 
-    def serve(
-        environ: Environ, start_response: Callable[..., Any]
+
+class InLine:
+    """An application that lets in who has a place in a line."""
+
+    def __init__(self, application: Application, line: 'Line') -> None:
+        self._application = application
+        self._line = line
+
+    def __call__(
+        self, environ: Environ, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        """Serve a request when it is its turn: PEP 3333."""
         if _goes_past(environ.get('PATH_INFO', '')):
-            return application(environ, start_response)
-        with line.place() as place:
+            return self._application(environ, start_response)
+        with self._line.place() as place:
             # In a copy: a step around this one may read on when the place has
             # been given up.
             body = _Body(environ['wsgi.input'], place)
-            return application({**environ, 'wsgi.input': body}, start_response)
-
-    return serve
+            return self._application(
+                {**environ, 'wsgi.input': body}, start_response
+            )
 
 
 def _goes_past(path: str) -> bool:

@@ -334,6 +334,7 @@ def _glance_variables(
         'database_pool': deployment.size.pool,
         'paste_file': node.paste,
         'hand_off': deployment.conf.transfers.hand_off_downloads,
+        'requests_at_once': deployment.conf.admission.requests_at_once,
         'task_heartbeat': deployment.conf.task_engine.task_heartbeat,
         'task_attempts': deployment.conf.task_engine.task_attempts,
         'upload_pipeline': deployment.conf.transfers.upload_pipeline,

@@ -6,6 +6,7 @@ file and the reference in the documentation all come from these modules.
 
 from oslo_config import cfg
 
+from glance_wsgi.conf import admission
 from glance_wsgi.conf import deployment
 from glance_wsgi.conf import gate
 from glance_wsgi.conf import server
@@ -16,6 +17,7 @@ from glance_wsgi.conf import transfers
 GROUPS = (
     deployment,
     server,
+    admission,
     transfers,
     task_engine,
     tls,

@@ -1,0 +1,35 @@
+"""How many requests run in a process at a time.
+
+Read by the application itself, from Glance's own configuration.
+"""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup('admission', title='How many requests run at a time')
+
+OPTS = [
+    cfg.IntOpt(
+        'requests_at_once',
+        default=2,
+        min=0,
+        metavar='NUMBER',
+        help='Requests that each worker lets into Glance at a time, in the '
+        'order in which they came. Python runs one thread of a process at a '
+        'time, so more of them make all of them slower; where the database '
+        'or Keystone is far away they mostly wait, and a worker can do with '
+        'more. Image data and the health check are not counted. With 0 all '
+        'are let in, as without glance-wsgi.',
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of this group known to `conf`."""
+    # A copy: oslo.config keeps the values in it, for all who registered it.
+    conf.register_group(cfg.OptGroup(GROUP.name, GROUP.title))
+    conf.register_opts(OPTS, group=GROUP.name)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """This group's name and options."""
+    return [(GROUP.name, OPTS)]
