@@ -163,7 +163,7 @@ class Daemons(apache.Apache):
     def awaited(self, applications: servers.Applications) -> list[str]:
         if self.parent() is None or self._is_loaded():
             return []
-        if _wait_for_quiet(self.places.run, 0):
+        if self._quiet():
             return []
         return [
             'apache: waits for a moment without transfers or imports, for '
@@ -180,11 +180,12 @@ class Daemons(apache.Apache):
             raise
 
     def tell_to_read(self, parent: psutil.Process) -> None:
-        def quiet() -> bool:
-            return _wait_for_quiet(self.places.run, 0)
-
-        while not apache_children.replace(parent, quiet):
+        while not apache_children.replace(parent, self._quiet):
             self.wait_until_quiet()
+
+    def _quiet(self) -> bool:
+        """Whether no transfer and no import runs just now."""
+        return _wait_for_quiet(self.places.run, 0)
 
     def wait_until_quiet(self) -> None:
         timeout = self.deployment.conf.server.task_mercy
