@@ -99,7 +99,9 @@ class Line:
             self._waiting.append((place, turn))
             self._let_in()
         try:
-            while not turn.wait(LONGEST):
+            # All who wait look together as often as one alone would: a thread
+            # that looks takes Python from the one that runs.
+            while not turn.wait(LONGEST * max(len(self._waiting), 1)):
                 self._take_from_the_late()
         except BaseException:
             with self._lock, contextlib.suppress(ValueError):
