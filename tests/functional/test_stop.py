@@ -5,6 +5,7 @@ where its reload-mercy does not say otherwise (core/emperor.c).
 """
 
 import os
+import pathlib
 import signal
 import threading
 import time
@@ -109,14 +110,29 @@ def test_what_does_not_finish_in_time_can_be_killed(breakable):
         cloud.image.delete_image(image)
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_result(lambda answer: not answer),
-    wait=tenacity.wait_fixed(0.01),
-    stop=tenacity.stop_after_delay(20),
-)
-def starts_again(master: psutil.Process) -> bool:
-    """Wait until uWSGI has executed itself; later it gives itself a name."""
-    return '--ini' in master.cmdline()
+@tenacity.retry(stop=tenacity.stop_after_attempt(5), reraise=True)
+def stand_still_while_it_starts(
+    deployment: toolkit.Deployed, master: psutil.Process
+) -> None:
+    """Have the master of Keystone start again, and stop it on the way.
+
+    Once it has executed itself it has the words of its command line, until it
+    gives itself a name.
+    """
+    os.utime(deployment.state_dir / 'etc' / 'vassals' / 'keystone.ini')
+    probe = tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda starts: not starts),
+        wait=tenacity.wait_fixed(0.005),
+        stop=tenacity.stop_after_delay(20),
+    )
+    probe(lambda: '--ini' in master.cmdline())
+    master.suspend()
+    assert '--ini' in master.cmdline(), 'it was too late'
+
+
+def says(log: pathlib.Path, words: str) -> None:
+    """Wait until words are in a log."""
+    toolkit.until(lambda: words in log.read_text(), words)
 
 
 @pytest.mark.skipif(
@@ -128,9 +144,13 @@ def test_an_application_that_just_starts_again_hears_that_it_shall_end(
     breakable.up()
     (emperor,) = breakable.processes('emperor')
     (master,) = breakable.processes('keystone master')
-    os.utime(breakable.state_dir / 'etc' / 'vassals' / 'keystone.ini')
-    starts_again(master)
+    stand_still_while_it_starts(breakable, master)
     emperor.send_signal(signal.SIGTERM)
+    says(
+        breakable.state_dir / 'log' / 'emperor.log',
+        'stop the uwsgi instance keystone.ini',
+    )
+    master.resume()
     # Loading takes seconds, the mercy for what does not hear would be an hour.
     _, left = psutil.wait_procs([master, emperor], timeout=60)
     breakable('down', '--timeout=0')

@@ -16,8 +16,8 @@ PLACES = 2
 IMAGE = '/v2/images/4a7a3cb0-7d4c-4a43-9a43-1c0c1a1f5c5e'
 
 
-def until(happened) -> None:
-    deadline = time.monotonic() + 10
+def until(happened, within=10) -> None:
+    deadline = time.monotonic() + within
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -67,8 +67,8 @@ class Glance:
         for end in self.ends.values():
             end.set()
 
-    def until_inside(self, *names) -> None:
-        until(lambda: sorted(self.inside) == sorted(names))
+    def until_inside(self, *names, within=10) -> None:
+        until(lambda: sorted(self.inside) == sorted(names), within)
 
     def until_waiting(self, number) -> None:
         """Wait until so many are in line."""
@@ -265,6 +265,41 @@ def test_a_body_is_read_as_it_is_without_the_line(method):
     half = len(read) // 2
     assert read[:half] == read[half:]
     assert read
+
+
+def test_who_is_left_of_a_long_line_waits_no_longer_for_the_late(
+    glance, monkeypatch
+):
+    monkeypatch.setattr(admission, 'LONGEST', 0.05)
+    stuck = [f'stuck {number}' for number in range(PLACES)]
+    with contextlib.ExitStack() as stack:
+        for _ in range(PLACES):
+            stack.enter_context(glance.line.place())
+        monkeypatch.setattr(glance.line, '_take_from_the_late', lambda: None)
+        for number in range(100):
+            glance.ask(f'quick {number}')
+            glance.until_waiting(number + 1)
+        glance.end_all()
+        for name in (*stuck, 'left'):
+            glance.ask(name)
+        glance.until_waiting(100 + len(stuck) + 1)
+        monkeypatch.undo()
+        monkeypatch.setattr(admission, 'LONGEST', 0.05)
+    glance.until_inside(*stuck)
+    glance.until_inside(*stuck, 'left', within=2)
+
+
+def test_a_long_line_looks_for_the_late_as_seldom_as_a_short_one(glance):
+    """Each look takes Python from the one that runs."""
+    with full(glance):
+        for number in range(50):
+            glance.ask(f'waiting {number}')
+        glance.until_waiting(50)
+        looks_each_second = sum(
+            1 / glance.line._patience(turn) for _, turn in glance.line._waiting
+        )
+        assert looks_each_second < 3 / admission.LONGEST
+    glance.end_all()
 
 
 def test_what_takes_too_long_keeps_nobody_waiting(glance, monkeypatch):

@@ -99,9 +99,7 @@ class Line:
             self._waiting.append((place, turn))
             self._let_in()
         try:
-            # All who wait look together as often as one alone would: a thread
-            # that looks takes Python from the one that runs.
-            while not turn.wait(LONGEST * max(len(self._waiting), 1)):
+            while not turn.wait(self._patience(turn)):
                 self._take_from_the_late()
         except BaseException:
             with self._lock, contextlib.suppress(ValueError):
@@ -114,6 +112,16 @@ class Line:
         with self._lock:
             self._since.pop(place, None)
             self._let_in()
+
+    def _patience(self, turn: threading.Event) -> float:
+        """How long somebody in line waits until it looks for a late one.
+
+        Each look takes Python from the request that runs, so only the last
+        one looks often: it is in line for as long as there is a line.
+        """
+        with self._lock:
+            last = not self._waiting or self._waiting[-1][1] is turn
+            return LONGEST if last else LONGEST * len(self._waiting)
 
     def _take_from_the_late(self) -> None:
         late = time.monotonic() - LONGEST
