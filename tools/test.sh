@@ -74,7 +74,6 @@ long() {
         echo "servers-$server" "load-$server" "tempest-$server"
     done
     echo servers-modwsgi-pypi load-modwsgi-pypi
-    echo faults-uwsgi faults-apache faults-modwsgi
     echo tasks-uwsgi tasks-apache tasks-modwsgi
     echo db db-glance30 systemd playbooks stack zuul
 }

@@ -182,7 +182,7 @@ def glance_wsgi(
         text=True,
         env={**os.environ, **(env or {})},
         # A reload waits for transfers; a hang is pytest's to end.
-        timeout=540,
+        timeout=300,
         cwd='/',
         umask=umask,
         **as_user(user),
