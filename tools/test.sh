@@ -116,6 +116,8 @@ expand() {
 # The interpreters that names such as py312-smoke-glance33 ask for.
 discover=() run=()
 for name in $(expand "${environments[@]:-default}"); do
+    # some of what "default" stands for may have been named before it
+    [[ " ${run[*]} " != *" $name "* ]] || continue
     if [[ $name =~ ^py3([0-9]+)- ]]; then
         version=3.${BASH_REMATCH[1]}
         if ! interpreter=$(find_python "$version"); then
