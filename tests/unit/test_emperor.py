@@ -5,12 +5,16 @@ It sets everything up on sockets that nobody knows, then ends: "no-server".
 
 import os
 import re
+import signal
+import subprocess
 import time
 
 import material
+import psutil
 import pytest
 
 from glance_wsgi import errors
+from glance_wsgi import processes
 from glance_wsgi import servers
 from glance_wsgi import size
 from glance_wsgi.servers import emperor
@@ -70,6 +74,35 @@ def test_what_uwsgi_refuses_is_an_error_in_uwsgis_words(tmp_path, tls):
     with pytest.raises(errors.ServerRefuses, match=r'glance-api\.ini') as it:
         look(tmp_path, **tls)
     assert len(it.value.line().splitlines()) == 1
+
+
+MASTER = """
+trap : INT
+sh -c "trap 'trap - HUP' HUP; echo ready; while :; do sleep 0.05; done" &
+while kill -0 $! 2>/dev/null; do wait $!; done
+"""
+"""Ends when its worker has, which does not hear the first SIGHUP."""
+
+
+def test_a_worker_that_has_not_heard_that_it_shall_end_is_told_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(processes, 'AGAIN', 0.5)
+    made, _ = material.rendered(tmp_path / 'state', **ALONE)
+    part = made.parts[0]
+    with subprocess.Popen(
+        ['sh', '-c', MASTER], stdout=subprocess.PIPE
+    ) as shell:
+        assert shell.stdout.readline() == b'ready\n'
+        master = psutil.Process(shell.pid)
+        (worker,) = master.children()
+        monkeypatch.setattr(part, '_vassal_names', lambda: ['glance-api'])
+        monkeypatch.setattr(part, '_process', {'glance-api': master}.get)
+        worker.send_signal(signal.SIGHUP)  # as its master does
+        try:
+            assert {master, worker} <= set(part.stop(20))
+        finally:
+            processes.kill([worker, master])
 
 
 def test_looking_at_the_files_leaves_nothing_behind(tmp_path):

@@ -320,3 +320,45 @@ def test_what_is_asked_to_end_ends_and_what_refuses_is_killed():
         )
         assert one.wait() == -signal.SIGTERM
         assert other.wait() == -signal.SIGKILL
+
+
+DEAF = """
+trap 'trap - TERM HUP' TERM HUP
+echo ready
+while :; do sleep 0.05; done
+"""
+"""Does not hear the first signal, as a process that has just been forked."""
+
+
+@pytest.fixture
+def deaf():
+    with subprocess.Popen(['sh', '-c', DEAF], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout.readline() == b'ready\n'
+        yield psutil.Process(shell.pid)
+        shell.kill()
+
+
+def terminate(found):
+    for process in found:
+        processes.send(process, signal.SIGTERM)
+
+
+def test_who_has_not_heard_that_it_shall_end_is_told_again(deaf, monkeypatch):
+    monkeypatch.setattr(processes, 'AGAIN', 0.5)
+    terminate([deaf])
+    assert processes.wait([deaf], 0.2) == [deaf]
+    assert not processes.wait_telling_again([deaf], 20, terminate)
+
+
+def test_who_has_little_time_is_not_told_again(deaf):
+    told = []
+    assert processes.wait_telling_again([deaf], 0.1, told.append) == [deaf]
+    assert not told
+
+
+def test_nobody_is_told_again_who_has_ended(child):
+    told = []
+    child.kill()
+    found = [psutil.Process(child.pid)]
+    assert not processes.wait_telling_again(found, 20, told.append)
+    assert not told

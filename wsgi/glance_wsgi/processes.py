@@ -11,6 +11,7 @@ import os
 import pathlib
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -20,6 +21,9 @@ from glance_wsgi import state
 INTERVAL = 0.05  # seconds between two looks
 
 _TICKS = os.sysconf('SC_CLK_TCK')
+
+AGAIN = 5.0
+"""Seconds after which processes that were told to end are told once more."""
 
 CLOCK_SLACK = 2.0
 """Seconds by which the times of files and of processes may differ."""
@@ -216,6 +220,27 @@ def wait(
         if time.monotonic() > deadline:
             break
         time.sleep(INTERVAL)
+    return left
+
+
+def wait_telling_again(
+    processes: list[psutil.Process],
+    timeout: float,
+    tell: Callable[[list[psutil.Process]], None],
+) -> list[psutil.Process]:
+    """Wait for processes that were told to end; those that have not ended.
+
+    A process that has just been forked does not hear: until it has handlers
+    of its own, a signal is handled as its parent would, or is ignored.
+
+    :param timeout: seconds
+    :param tell: tells those that have not ended after a while once more,
+        which must do no harm to one that has heard
+    """
+    left = wait(processes, min(timeout, AGAIN))
+    if left and timeout > AGAIN:
+        tell(left)
+        left = wait(left, timeout - AGAIN)
     return left
 
 

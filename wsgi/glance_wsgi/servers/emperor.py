@@ -407,7 +407,9 @@ class Emperor(servers.Part):
         emperor = self._process('emperor')
         self._ask_to_end(emperor)
         vassals = [process for process in everything if process != emperor]
-        left = processes.wait(vassals, timeout)
+        left = processes.wait_telling_again(
+            vassals, timeout, self._tell_workers
+        )
         if left:
             raise servers.not_stopped(
                 left,
@@ -422,6 +424,14 @@ class Emperor(servers.Part):
             self._pidfile('emperor').unlink(missing_ok=True)
         self._clear_fifos()
         return everything
+
+    def _tell_workers(self, left: list[psutil.Process]) -> None:
+        # Their masters have told them once. What workers have started, such
+        # as a conversion, must not be told: it would end at once.
+        for name in self._vassal_names():
+            vassal = self._process(name)
+            for worker in processes.children(vassal) if vassal else ():
+                processes.send(worker, signal.SIGHUP)
 
     def _clear_fifos(self) -> None:
         # uWSGI's "vacuum" leaves them.
