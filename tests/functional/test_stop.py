@@ -127,7 +127,9 @@ def stand_still_while_it_starts(
     )
     probe(lambda: '--ini' in master.cmdline())
     master.suspend()
-    assert '--ini' in master.cmdline(), 'it was too late'
+    if '--ini' not in master.cmdline():
+        master.resume()
+        raise AssertionError('it was too late')
 
 
 def says(log: pathlib.Path, words: str) -> None:
