@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import material
@@ -76,12 +77,22 @@ def test_what_uwsgi_refuses_is_an_error_in_uwsgis_words(tmp_path, tls):
     assert len(it.value.line().splitlines()) == 1
 
 
-MASTER = """
-trap : INT
-sh -c "trap 'trap - HUP' HUP; echo ready; while :; do sleep 0.05; done" &
-while kill -0 $! 2>/dev/null; do wait $!; done
+WORKER = """
+import signal, time
+def once(*words):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, once)
+print('ready', flush=True)
+time.sleep(60)
 """
-"""Ends when its worker has, which does not hear the first SIGHUP."""
+"""Does not hear the first SIGHUP."""
+
+MASTER = """
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, lambda *words: None)
+subprocess.run([sys.executable, '-c', sys.argv[1]])
+"""
+"""Ends when its worker has."""
 
 
 def test_a_worker_that_has_not_heard_that_it_shall_end_is_told_again(
@@ -91,16 +102,16 @@ def test_a_worker_that_has_not_heard_that_it_shall_end_is_told_again(
     made, _ = material.rendered(tmp_path / 'state', **ALONE)
     part = made.parts[0]
     with subprocess.Popen(
-        ['sh', '-c', MASTER], stdout=subprocess.PIPE
-    ) as shell:
-        assert shell.stdout.readline() == b'ready\n'
-        master = psutil.Process(shell.pid)
+        [sys.executable, '-c', MASTER, WORKER], stdout=subprocess.PIPE
+    ) as started:
+        assert started.stdout.readline() == b'ready\n'
+        master = psutil.Process(started.pid)
         (worker,) = master.children()
         monkeypatch.setattr(part, '_vassal_names', lambda: ['glance-api'])
         monkeypatch.setattr(part, '_process', {'glance-api': master}.get)
         worker.send_signal(signal.SIGHUP)  # as its master does
         try:
-            assert {master, worker} <= set(part.stop(20))
+            assert set(part.stop(20)) == {master, worker}
         finally:
             processes.kill([worker, master])
 

@@ -323,19 +323,24 @@ def test_what_is_asked_to_end_ends_and_what_refuses_is_killed():
 
 
 DEAF = """
-trap 'trap - TERM HUP' TERM HUP
-echo ready
-while :; do sleep 0.05; done
+import signal, time
+def once(*words):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, once)
+print('ready', flush=True)
+time.sleep(60)
 """
 """Does not hear the first signal, as a process that has just been forked."""
 
 
 @pytest.fixture
 def deaf():
-    with subprocess.Popen(['sh', '-c', DEAF], stdout=subprocess.PIPE) as shell:
-        assert shell.stdout.readline() == b'ready\n'
-        yield psutil.Process(shell.pid)
-        shell.kill()
+    with subprocess.Popen(
+        [sys.executable, '-c', DEAF], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b'ready\n'
+        yield psutil.Process(process.pid)
+        process.kill()
 
 
 def terminate(found):
