@@ -5,7 +5,6 @@ where its reload-mercy does not say otherwise (core/emperor.c).
 """
 
 import os
-import pathlib
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ import tenacity
 import toolkit
 from images import MIB
 
+from glance_wsgi import programs
 from glance_wsgi.errors import Exit
 
 pytestmark = pytest.mark.each_server
@@ -120,21 +120,13 @@ def stand_still_while_it_starts(
     gives itself a name.
     """
     os.utime(deployment.state_dir / 'etc' / 'vassals' / 'keystone.ini')
-    probe = tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda starts: not starts),
-        wait=tenacity.wait_fixed(0.005),
-        stop=tenacity.stop_after_delay(20),
+    toolkit.until(
+        lambda: '--ini' in master.cmdline(), 'it starts again', 20, every=0.005
     )
-    probe(lambda: '--ini' in master.cmdline())
     master.suspend()
     if '--ini' not in master.cmdline():
         master.resume()
         raise AssertionError('it was too late')
-
-
-def says(log: pathlib.Path, words: str) -> None:
-    """Wait until words are in a log."""
-    toolkit.until(lambda: words in log.read_text(), words)
 
 
 @pytest.mark.skipif(
@@ -147,11 +139,11 @@ def test_an_application_that_just_starts_again_hears_that_it_shall_end(
     (emperor,) = breakable.processes('emperor')
     (master,) = breakable.processes('keystone master')
     stand_still_while_it_starts(breakable, master)
+    log = breakable.state_dir / 'log' / 'emperor.log'
+    before = programs.size(log)
     emperor.send_signal(signal.SIGTERM)
-    says(
-        breakable.state_dir / 'log' / 'emperor.log',
-        'stop the uwsgi instance keystone.ini',
-    )
+    told = 'stop the uwsgi instance keystone.ini'
+    toolkit.until(lambda: told in programs.read_from(log, before), told)
     master.resume()
     # Loading takes seconds, the mercy for what does not hear would be an hour.
     _, left = psutil.wait_procs([master, emperor], timeout=60)

@@ -75,12 +75,12 @@ def workspace():
         shutil.rmtree(path, ignore_errors=True)
 
 
-def until(happened, what: str, within: float = 60) -> None:
+def until(happened, what: str, within: float = 60, every: float = 0.1) -> None:
     """Probe until something has happened; fail if it does not."""
     deadline = time.monotonic() + within
     while not happened():
         assert time.monotonic() < deadline, f'not in {within} s: {what}'
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def as_user(name: str | None) -> dict:
@@ -181,7 +181,8 @@ def glance_wsgi(
         capture_output=True,
         text=True,
         env={**os.environ, **(env or {})},
-        # A reload waits for transfers; a hang is pytest's to end.
+        # A reload waits for transfers, which takes no such time: this ends a
+        # hang before pytest does, so that it can be told what it waits for.
         timeout=300,
         cwd='/',
         umask=umask,
