@@ -19,9 +19,8 @@ from images import KIB
 from images import MIB
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
-from oslo_config import cfg
 
-from glance_wsgi.conf import admission
+from glance_wsgi import conf
 
 pytestmark = pytest.mark.each_server
 
@@ -125,9 +124,7 @@ def test_clients_who_do_not_send_what_they_announce_keep_nobody_waiting(
 ):
     """More of them than requests are let in at a time."""
     workers = len(deployed.processes('glance-api worker'))
-    options = cfg.ConfigOpts()
-    admission.register_opts(options)
-    at_once = options.admission.requests_at_once
+    at_once = conf.new().admission.requests_at_once
     with contextlib.ExitStack() as stack:
         slow = []
         for _ in range(3 * at_once * max(workers, 2)):

@@ -24,6 +24,17 @@ ME = programs.ServiceUser('me', state.Owner.myself())
 others."""
 
 
+DEAF = """
+import signal, sys, time
+number = signal.Signals[sys.argv[1]]
+signal.signal(number, lambda *words: signal.signal(number, signal.SIG_DFL))
+print('ready', flush=True)
+time.sleep(60)
+"""
+"""Does not hear the first signal of the name that it is given, as a process
+that has just been forked; prints when it can be sent."""
+
+
 def deployment(directory, **options):
     """A deployment whose directories are there, with us as its user."""
     made = Deployment(directory, None, options)

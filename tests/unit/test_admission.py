@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from glance_wsgi import admission
-from glance_wsgi.conf import admission as options
+from glance_wsgi import conf
 from glance_wsgi.servers import uwsgi_lingering
 
 PLACES = 2
@@ -113,13 +113,12 @@ def test_no_more_are_let_in_and_who_came_first_is_next(glance):
 @pytest.fixture
 def allowed(monkeypatch):
     """Sets how many requests Glance's configuration allows."""
-    conf = cfg.ConfigOpts()
-    options.register_opts(conf)
-    conf([])
-    monkeypatch.setattr(cfg, 'CONF', conf)
+    made = conf.new()
+    made([])
+    monkeypatch.setattr(cfg, 'CONF', made)
 
     def allow(number: int) -> None:
-        conf.set_override('requests_at_once', number, 'admission')
+        made.set_override('requests_at_once', number, 'admission')
 
     return allow
 
@@ -275,7 +274,8 @@ def test_who_is_left_of_a_long_line_waits_no_longer_for_the_late(
     with contextlib.ExitStack() as stack:
         for _ in range(PLACES):
             stack.enter_context(glance.line.place())
-        monkeypatch.setattr(glance.line, '_take_from_the_late', lambda: None)
+        patch = stack.enter_context(monkeypatch.context())
+        patch.setattr(glance.line, '_take_from_the_late', lambda: None)
         for number in range(100):
             glance.ask(f'quick {number}')
             glance.until_waiting(number + 1)
@@ -283,8 +283,6 @@ def test_who_is_left_of_a_long_line_waits_no_longer_for_the_late(
         for name in (*stuck, 'left'):
             glance.ask(name)
         glance.until_waiting(100 + len(stuck) + 1)
-        monkeypatch.undo()
-        monkeypatch.setattr(admission, 'LONGEST', 0.05)
     glance.until_inside(*stuck)
     glance.until_inside(*stuck, 'left', within=2)
 

@@ -77,20 +77,10 @@ def test_what_uwsgi_refuses_is_an_error_in_uwsgis_words(tmp_path, tls):
     assert len(it.value.line().splitlines()) == 1
 
 
-WORKER = """
-import signal, time
-def once(*words):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-signal.signal(signal.SIGHUP, once)
-print('ready', flush=True)
-time.sleep(60)
-"""
-"""Does not hear the first SIGHUP."""
-
 MASTER = """
 import signal, subprocess, sys
 signal.signal(signal.SIGINT, lambda *words: None)
-subprocess.run([sys.executable, '-c', sys.argv[1]])
+subprocess.run([sys.executable, '-c', *sys.argv[1:]])
 """
 """Ends when its worker has."""
 
@@ -102,7 +92,8 @@ def test_a_worker_that_has_not_heard_that_it_shall_end_is_told_again(
     made, _ = material.rendered(tmp_path / 'state', **ALONE)
     part = made.parts[0]
     with subprocess.Popen(
-        [sys.executable, '-c', MASTER, WORKER], stdout=subprocess.PIPE
+        [sys.executable, '-c', MASTER, material.DEAF, 'SIGHUP'],
+        stdout=subprocess.PIPE,
     ) as started:
         assert started.stdout.readline() == b'ready\n'
         master = psutil.Process(started.pid)

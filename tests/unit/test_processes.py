@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import material
 import psutil
 import pytest
 
@@ -322,37 +323,22 @@ def test_what_is_asked_to_end_ends_and_what_refuses_is_killed():
         assert other.wait() == -signal.SIGKILL
 
 
-DEAF = """
-import signal, time
-def once(*words):
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-signal.signal(signal.SIGTERM, once)
-print('ready', flush=True)
-time.sleep(60)
-"""
-"""Does not hear the first signal, as a process that has just been forked."""
-
-
 @pytest.fixture
 def deaf():
     with subprocess.Popen(
-        [sys.executable, '-c', DEAF], stdout=subprocess.PIPE
+        [sys.executable, '-c', material.DEAF, 'SIGTERM'],
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout.readline() == b'ready\n'
         yield psutil.Process(process.pid)
         process.kill()
 
 
-def terminate(found):
-    for process in found:
-        processes.send(process, signal.SIGTERM)
-
-
 def test_who_has_not_heard_that_it_shall_end_is_told_again(deaf, monkeypatch):
     monkeypatch.setattr(processes, 'AGAIN', 0.5)
-    terminate([deaf])
+    processes.ask_to_end([deaf])
     assert processes.wait([deaf], 0.2) == [deaf]
-    assert not processes.wait_telling_again([deaf], 20, terminate)
+    assert not processes.wait_telling_again([deaf], 20, processes.ask_to_end)
 
 
 def test_who_has_little_time_is_not_told_again(deaf):

@@ -250,13 +250,18 @@ def send(process: psutil.Process, number: int) -> None:
         process.send_signal(number)
 
 
+def ask_to_end(processes: list[psutil.Process]) -> None:
+    """Tell processes to end, by SIGTERM."""
+    for process in processes:
+        send(process, signal.SIGTERM)
+
+
 def terminate(processes: list[psutil.Process], timeout: float) -> None:
     """End processes, by force when they are not gone in time.
 
     :param timeout: seconds
     """
-    for process in processes:
-        send(process, signal.SIGTERM)
+    ask_to_end(processes)
     kill(wait(processes, timeout))
 
 

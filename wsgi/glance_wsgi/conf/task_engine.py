@@ -5,6 +5,8 @@ Read by the engine itself, from Glance's own configuration.
 
 from oslo_config import cfg
 
+from glance_wsgi.conf import groups
+
 GROUP = cfg.OptGroup('task_engine', title='How tasks are run')
 
 OPTS = [
@@ -33,9 +35,7 @@ OPTS = [
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options of this group known to `conf`."""
-    # A copy: oslo.config keeps the values in it, for all who registered it.
-    conf.register_group(cfg.OptGroup(GROUP.name, GROUP.title))
-    conf.register_opts(OPTS, group=GROUP.name)
+    groups.register(conf, GROUP, OPTS)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -2,6 +2,8 @@
 
 from oslo_config import cfg
 
+from glance_wsgi.conf import groups
+
 GROUP = cfg.OptGroup('tls', title='Encryption')
 
 OPTS = [
@@ -49,9 +51,7 @@ OPTS = [
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options of this group known to `conf`."""
-    # A copy: oslo.config keeps the values in it, for all who registered it.
-    conf.register_group(cfg.OptGroup(GROUP.name, GROUP.title))
-    conf.register_opts(OPTS, group=GROUP.name)
+    groups.register(conf, GROUP, OPTS)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -378,7 +378,10 @@ class Emperor(servers.Part):
             fifo.write(b'c')
 
     def workers(self, application: Application) -> list[psutil.Process]:
-        vassal = self._process(application.name)
+        return self._workers(application.name)
+
+    def _workers(self, name: str) -> list[psutil.Process]:
+        vassal = self._process(name)
         return [] if vassal is None else processes.children(vassal)
 
     def settled(self, application: Application) -> bool:
@@ -429,8 +432,7 @@ class Emperor(servers.Part):
         # Their masters have told them once. What workers have started, such
         # as a conversion, must not be told: it would end at once.
         for name in self._vassal_names():
-            vassal = self._process(name)
-            for worker in processes.children(vassal) if vassal else ():
+            for worker in self._workers(name):
                 processes.send(worker, signal.SIGHUP)
 
     def _clear_fifos(self) -> None:

@@ -214,8 +214,10 @@ class Daemons(apache.Apache):
                 for child in processes.children(parent)
                 if processes.title(child).startswith('(wsgi:')
             ]
-            _tell_to_end(daemons)
-            left = processes.wait_telling_again(daemons, timeout, _tell_to_end)
+            processes.ask_to_end(daemons)
+            left = processes.wait_telling_again(
+                daemons, timeout, processes.ask_to_end
+            )
             if left:
                 return left
             processes.send(parent, signal.SIGCONT)
@@ -252,11 +254,6 @@ class SystemDaemons(system.SystemApache, Daemons):
     @property
     def unit_command(self) -> str:
         return f'{self.deployment.python} -m glance_wsgi.cmd.unit'
-
-
-def _tell_to_end(daemons: list[psutil.Process]) -> None:
-    for daemon in daemons:
-        processes.send(daemon, signal.SIGTERM)
 
 
 def _wait_for_quiet(run: pathlib.Path, timeout: float) -> bool:
