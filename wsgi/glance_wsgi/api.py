@@ -1,5 +1,8 @@
 """The WSGI entry module: any WSGI server loads ``glance_wsgi.api``."""
 
-from glance_wsgi import app
+from glance_wsgi import loading
 
-application = app.build()
+with loading.uncollected():
+    from glance_wsgi import app
+
+    application = app.build()

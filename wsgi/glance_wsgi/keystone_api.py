@@ -13,10 +13,7 @@ first, and would wait for themselves.
 
 import importlib.metadata
 
-from keystone.common.rbac_enforcer import policy
-from keystone.wsgi import api
-
-from glance_wsgi.db import sqlite
+from glance_wsgi import loading
 
 TAKES_TURNS = 30
 """The first major version of Keystone whose transactions do not nest."""
@@ -26,8 +23,14 @@ def _version() -> int:
     return int(importlib.metadata.version('keystone').partition('.')[0])
 
 
-application = api.application
-if _version() >= TAKES_TURNS:
-    application = sqlite.take_turns(application)
+with loading.uncollected():
+    from keystone.common.rbac_enforcer import policy
+    from keystone.wsgi import api
 
-policy._ENFORCER._enforcer.load_rules()
+    from glance_wsgi.db import sqlite
+
+    application = api.application
+    if _version() >= TAKES_TURNS:
+        application = sqlite.take_turns(application)
+
+    policy._ENFORCER._enforcer.load_rules()
