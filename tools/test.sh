@@ -72,6 +72,7 @@ long() {
     local server
     for server in uwsgi apache modwsgi; do
         echo "servers-$server" "load-$server" "tempest-$server"
+        echo "faults-$server"
     done
     echo servers-modwsgi-pypi load-modwsgi-pypi
     echo tasks-uwsgi tasks-apache tasks-modwsgi
