@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 
+import certificates
 import loopback
 import psutil
 import pytest
@@ -704,3 +705,23 @@ def test_an_application_that_cannot_start_says_why(breakable):
         breakable.write_own_settings(toolkit.LOCAL_SETTINGS)
     breakable.up()
     assert breakable.status()['serving']
+
+
+@pytest.mark.parametrize('flaw', ['a key of another', 'no key any more'])
+def test_a_reload_refuses_a_bad_certificate(fresh, workspace, flaw):
+    pair = certificates.make(workspace, 'good')
+    other = certificates.make(workspace, 'other')
+    fresh.up(
+        f'--tls-certificate={pair.certificate}',
+        f'--tls-key={pair.key}',
+        f'--tls-ca={pair.certificate}',
+    )
+    running = set(fresh.processes(''))
+    if flaw == 'no key any more':
+        pair.key.unlink()
+    else:
+        other.key.replace(pair.key)
+    result = fresh('reload', check=False)
+    one_line(result, Exit.BAD_CERTIFICATE)
+    assert fresh.status()['serving']
+    assert set(fresh.processes('')) == running

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 
-import certificates
 import images
 import load
 import psutil
@@ -149,24 +148,3 @@ def test_an_application_that_just_starts_again_hears_that_it_shall_end(
     _, left = psutil.wait_procs([master, emperor], timeout=60)
     breakable('down', '--timeout=0')
     assert not left
-
-
-@pytest.mark.parametrize('flaw', ['a key of another', 'no key any more'])
-def test_a_reload_refuses_a_bad_certificate(fresh, workspace, flaw):
-    pair = certificates.make(workspace, 'good')
-    other = certificates.make(workspace, 'other')
-    fresh.up(
-        f'--tls-certificate={pair.certificate}',
-        f'--tls-key={pair.key}',
-        f'--tls-ca={pair.certificate}',
-    )
-    running = set(fresh.processes(''))
-    if flaw == 'no key any more':
-        pair.key.unlink()
-    else:
-        other.key.replace(pair.key)
-    result = fresh('reload', check=False)
-    assert result.returncode == Exit.BAD_CERTIFICATE, result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert fresh.status()['serving']
-    assert set(fresh.processes('')) == running
