@@ -10,7 +10,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/glance-wsgi"
 if is_glance_wsgi_enabled; then
     case "$1${2:+ $2}" in
         override_defaults | source)
-            # All of it is in settings, which devstack sources itself.
+            # All of it is in settings, which devstack sources itself; it
+            # runs this file in the phases below only.
             ;;
         "stack pre-install")
             echo_summary "Checking the settings of glance-wsgi"

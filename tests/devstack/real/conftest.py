@@ -14,8 +14,8 @@ import stacked  # noqa: E402
 
 
 @pytest.fixture(scope='session')
-def stack():
-    """A machine that devstack has not touched yet; kept if a test fails."""
+def stack(request):
+    """A machine without devstack; its logs are kept if a test fails."""
     if why := stacked.obstacle():
         pytest.skip(why)
     place = pathlib.Path(
@@ -25,16 +25,17 @@ def stack():
     made = stacked.Stack(place)
     try:
         made.prepare()
+        made.before = made.left_over()
         yield made
     finally:
         made.remove()
-    shutil.rmtree(place)
+    if not request.session.testsfailed:
+        shutil.rmtree(place)
 
 
 @pytest.fixture(scope='module', params=stacked.SERVERS)
 def server(request, stack):
     """The name of a server with which stack.sh has ended well."""
-    stack.before = stack.left_over()
     stack.configure(request.param, stacked.SERVERS[request.param])
     stack('./stack.sh', stacked.STACK).check()
     return request.param

@@ -11,6 +11,7 @@ import stacked
 
 ERRORS = '/opt/stack/logs/error.log'
 PROGRAM = '/opt/stack/data/venv/bin'
+LIST = f'{PROGRAM}/openstack --os-cloud devstack image list -f value -c Name'
 HEALTH = 'curl -sk -o /dev/null -w %{http_code}'
 
 # What a process of the API has in its command line.
@@ -35,8 +36,7 @@ def test_the_server_that_was_chosen_serves_as_the_stack_user(stack, server):
 
 
 def test_images_are_listed_by_devstacks_own_client(stack, server):
-    command = 'openstack --os-cloud devstack image list -f value -c Name'
-    assert stack(f'{PROGRAM}/{command}').check().said.split() == ['small']
+    assert stack(LIST).check().said.split() == ['small']
 
 
 def test_the_drain_file_takes_the_node_out_and_in(stack, server):
@@ -84,7 +84,8 @@ def test_unstack_stops_it(stack, server):
 
 def test_stack_again_serves_again(stack, server):
     stack('./stack.sh', stacked.STACK).check()
-    assert listening(stack, 9292)
+    assert stack(LIST).check().said.split() == ['small']
+    assert listening(stack, 9293)
 
 
 def test_clean_leaves_nothing(stack, server):

@@ -35,6 +35,11 @@ TEMPEST_CONFIG=$PLACE/tempest.conf
 USE_CINDER_FOR_GLANCE=False
 export PLACE CALLS
 
+# --- where the plugin looks for what "glance-wsgi install" makes ---
+
+# shellcheck disable=SC2034 # lib/glance-wsgi reads them
+GLANCE_WSGI_HOME=$PLACE/home GLANCE_WSGI_LOG_DIR=$PLACE/log/glance-wsgi
+
 # --- functions ---
 
 # note WORD...: a line in the file of notes
@@ -56,9 +61,17 @@ function is_ubuntu {
     [[ "${DISTRIBUTION:-ubuntu}" == ubuntu ]]
 }
 
-# As root, who the tests need not be. stack.sh allows its user no other.
+# As root, who the tests need not be; if they are, nothing of the machine's
+# own is removed. stack.sh allows its user no other.
 function sudo {
     [[ "$1" != -* ]] || return 1
+    local word
+    for word in "$@"; do
+        if [[ "$1" == rm && "$word" == /* && "$word" != "$PLACE"/* ]]; then
+            note "not removed: $word"
+            return
+        fi
+    done
     "$@"
 }
 

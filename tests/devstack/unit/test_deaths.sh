@@ -33,6 +33,11 @@ function test_two_nodes_on_one_port_are_refused {
     expect_death "each node needs its own" phase stack pre-install
 }
 
+function test_a_second_node_without_the_first_is_refused {
+    ENABLED_SERVICES=key,mysql,g-api-r
+    expect_death "enable both" phase stack pre-install
+}
+
 function test_cinders_store_is_refused_where_glance_has_no_sudo {
     USE_CINDER_FOR_GLANCE=True
     phase stack pre-install
@@ -76,13 +81,30 @@ function test_tls_proxy_with_half_a_pair_is_refused {
         phase stack install
 }
 
-function test_tls_proxy_with_its_certificate_is_accepted {
+function test_tls_proxy_with_an_authority_that_is_not_there_is_refused {
     ENABLED_SERVICES+=,tls-proxy
     touch "$DEVSTACK_CERT"
+    expect_death "GLANCE_WSGI_TLS_CA, \"$SSL_BUNDLE_FILE\"" \
+        phase stack install
+}
+
+function test_tls_proxy_with_its_certificate_is_accepted {
+    ENABLED_SERVICES+=,tls-proxy
+    touch "$DEVSTACK_CERT" "$SSL_BUNDLE_FILE"
     phase stack install
 }
 
-function test_what_install_refuses_is_the_last_that_is_said {
+function test_tls_proxy_needs_no_authority_that_everybody_trusts {
+    ENABLED_SERVICES+=,tls-proxy
+    touch "$DEVSTACK_CERT"
+    SSL_BUNDLE_FILE=
+    phase stack install
+    start_glance
+    expect_call "--tls-key $DEVSTACK_CERT"
+    expect_no_call --tls-ca
+}
+
+function test_what_install_refuses_is_said {
     echo "glance-wsgi: 24: port 9292 is in use. Stop it." >"$PLACE/refusal"
     phase stack pre-install
     expect_death "g-api did not start: glance-wsgi: 24: port 9292 is in use" \
@@ -95,10 +117,9 @@ function test_an_endpoint_that_does_not_answer_is_named {
     expect_death "http://192.0.2.1:9292 does not answer" start_glance
 }
 
-function test_what_uninstall_refuses_is_the_last_that_is_said {
+function test_what_uninstall_refuses_is_said {
     phase stack pre-install
-    GLANCE_WSGI_HOME=$PLACE/home
-    mkdir -p "$PLACE/home/before"
+    mkdir -p "$GLANCE_WSGI_HOME/before"
     echo "glance-wsgi: 30: an import goes on." >"$PLACE/refusal"
     expect_death "g-api did not stop: glance-wsgi: 30: an import goes on" \
         stop_glance
@@ -106,8 +127,7 @@ function test_what_uninstall_refuses_is_the_last_that_is_said {
 
 function test_unstack_without_the_program_says_how_to_get_it_back {
     phase stack pre-install
-    GLANCE_WSGI_HOME=$PLACE/home
-    mkdir -p "$PLACE/home/before"
+    mkdir -p "$GLANCE_WSGI_HOME/before"
     rm "$GLANCE_BIN_DIR/glance-wsgi"
     expect_death "\"pip install $PLUGIN\"" stop_glance
 }

@@ -23,7 +23,7 @@ function test_devstack_has_every_function_that_is_stubbed {
 function test_devstack_has_every_variable_that_is_read {
     local name
     for name in $(sed -n 's/^\([A-Z_]*\)=.*/\1/p' "$HERE/stubs.sh"); do
-        [[ "$name" != CALLS ]] || continue
+        [[ "$name" != CALLS && "$name" != GLANCE_WSGI_* ]] || continue
         devstack "^\s*(export )?$name=" || fail "devstack has no $name"
     done
 }

@@ -120,15 +120,12 @@ function test_test_config_writes_nothing_without_tempest {
 
 # What "glance-wsgi install" leaves for "uninstall".
 function installed {
-    phase stack pre-install
-    GLANCE_WSGI_HOME=$PLACE/home
-    mkdir -p "$PLACE/home/before"
+    mkdir -p "$GLANCE_WSGI_HOME/before"
 }
 
 function test_unstack_uninstalls {
     installed
-    # plugin.sh defines it anew each time
-    stop_glance_wsgi
+    phase unstack
     expect_call "glance-wsgi uninstall"
 }
 
@@ -139,19 +136,21 @@ function test_unstack_has_nothing_to_do_where_nothing_is_installed {
 
 function test_clean_leaves_nothing {
     installed
-    GLANCE_WSGI_LOG_DIR=$PLACE/log/glance-wsgi
+    phase stack pre-install
     mkdir -p "$GLANCE_WSGI_LOG_DIR" "$GLANCE_WSGI_REMOTE_CONF_DIR" \
         "$PLACE/etc/apache2"
     touch "$APACHE_LOG_DIR/glance-wsgi-error.log" \
         "$APACHE_LOG_DIR/error.log" "$GLANCE_WSGI_DRAIN_FILE" \
         "$(apache_site_config_for glance-api)"
-    cleanup_glance_wsgi
+    phase clean
     expect_gone "$GLANCE_WSGI_HOME" "$GLANCE_WSGI_LOG_DIR" \
         "$GLANCE_WSGI_REMOTE_CONF_DIR" "$GLANCE_WSGI_DRAIN_FILE" \
         "$APACHE_LOG_DIR/glance-wsgi-error.log" \
         "$(apache_site_config_for glance-api)"
     [[ -e "$APACHE_LOG_DIR/error.log" ]] || fail "others have lost a log"
     expect_call "glance-wsgi uninstall"
+    expect_call \
+        "not removed: /var/lib/apache2/site/disabled_by_admin/glance-api"
 }
 
 function test_clean_is_content_with_a_machine_without_anything_of_ours {

@@ -94,8 +94,7 @@ function test_without_the_second_node_nothing_of_it_is_registered {
 
 function test_stop_glance_is_ours_too {
     phase stack pre-install
-    GLANCE_WSGI_HOME=$PLACE/home
-    mkdir -p "$PLACE/home/before"
+    mkdir -p "$GLANCE_WSGI_HOME/before"
     stop_glance
     expect_call "glance-wsgi uninstall"
 }
