@@ -2,9 +2,10 @@
 """tools/collect_logs.py DIRECTORY: logs and configuration, without secrets.
 
 Everything that tells what a web server did with the Images API on this
-machine, as "glance-wsgi install" and the devstack plugin leave it, is copied
-below the directory under its own path. Passwords, tokens and keys in
-configuration are overwritten on the way; private keys are left out.
+machine, as "glance-wsgi install", the devstack plugin and the upgrade job
+leave it, is copied below the directory under its own path. Passwords, tokens
+and keys in configuration are overwritten on the way; private keys are left
+out.
 """
 
 import pathlib
@@ -22,23 +23,30 @@ CONFIGURATION = (
     '/etc/systemd/system/glance-wsgi.service',
     '/etc/systemd/system/*.service.d/glance-wsgi.conf',
     '/etc/tmpfiles.d/glance-wsgi.conf',
+    '/opt/glance-wsgi-upgrade/state/etc/**/*.conf',
+    '/opt/glance-wsgi-upgrade/state/etc/**/*.ini',
 )
 LOGS = (
     '/var/log/glance-wsgi/*',
     '/var/log/apache2/*.log',
     '/var/log/httpd/*log',
+    '/opt/glance-wsgi-upgrade/state/log/*',
 )
 
 MASK = '***'
 
-# NAME = VALUE, whose name says that it is one.
+# A name that says that its value is one.
+_NAME = (
+    r'(?:[\w.-]*(?:password|passwd|secret|token|credential|_key)[\w.-]*|key)'
+)
+# NAME = VALUE, also where it is a comment; Apache's SetEnv NAME VALUE.
 _SECRET = re.compile(
-    r'^(\s*["\']?[\w.-]*(?:password|passwd|secret|token|credential|_key)'
-    r'[\w.-]*["\']?\s*[=:]\s*)\S.*$',
+    rf'^([ \t]*#?[ \t]*["\']?{_NAME}["\']?[ \t]*[=:][ \t]*'
+    rf'|[ \t]*#?[ \t]*SetEnv[ \t]+{_NAME}[ \t]+)\S.*$',
     re.IGNORECASE | re.MULTILINE,
 )
-# scheme://USER:PASSWORD@HOST
-_IN_URL = re.compile(r'(://[^\s:/@]*:)[^\s@]+(@)')
+# scheme://USER:PASSWORD@HOST, whose password may have an @, but no /
+_IN_URL = re.compile(r'(://[^\s:/@]*:)[^\s/]+(@)')
 _PRIVATE = re.compile(
     r'-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----',
     re.DOTALL,
@@ -57,9 +65,12 @@ def collect(
 ) -> int:
     """Copy everything there is; how many files that were.
 
+    The directory is there afterwards, whether it has any or not.
+
     :param root: what the paths are below
     """
     count = 0
+    target.mkdir(parents=True, exist_ok=True)
     for patterns, change in (
         (CONFIGURATION, without_secrets),
         (LOGS, lambda text: text),
@@ -76,7 +87,7 @@ def collect(
 
 
 def main(words: list[str]) -> int:
-    """Collect; 1 where there was nothing, 2 where it can't be done."""
+    """Collect, if anything is there; 2 where it can't be done."""
     if len(words) != 1 or words[0].startswith('-'):
         print(__doc__, file=sys.stderr)
         return 2
@@ -86,7 +97,7 @@ def main(words: list[str]) -> int:
         print(f'collect_logs.py: {error}', file=sys.stderr)
         return 2
     print(f'{count} files.')
-    return 0 if count else 1
+    return 0
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ LONGEST = 500  # lines of a traceback
 
 FAULT = re.compile(
     r'segfault at|Segmentation [Ff]ault|SIGSEGV|general protection fault'
-    r'|core dumped|signal 11\b'
+    r'|core dumped|signal 11\b|\b11/SEGV\b'
 )
 
 # Fernet's begin with their version, 0x80, in base64; the others are two or

@@ -73,6 +73,7 @@ def test_a_traceback_without_an_end_is_found_too(scanned):
         '!!! uWSGI process 12 got Segmentation Fault !!!',
         'child pid 12 exit signal Segmentation fault (11)',
         'worker 2 died, killed by signal 11 :( trying respawn ...',
+        'glance-wsgi.service: Main process exited, status=11/SEGV',
     ],
 )
 def test_a_fault_of_memory_is_found(scanned, line):
@@ -158,6 +159,11 @@ def test_the_scripts_run_on_their_own():
             'connection = mysql+pymysql://root:***@127.0.0.1/glance',
         ),
         ('transport_url = rabbit://u:p@h', 'transport_url = rabbit://u:***@h'),
+        ('url = http://u:p@ss@h/p@th', 'url = http://u:***@h/p@th'),
+        ('#password = s3cret', '#password = ***'),
+        ('# admin_token: s3cret', '# admin_token: ***'),
+        ('key = s3cret', 'key = ***'),
+        ('  SetEnv OS_PASSWORD s3cret', '  SetEnv OS_PASSWORD ***'),
         (
             '-----BEGIN RSA PRIVATE KEY-----\nabc\n'
             '-----END RSA PRIVATE KEY-----',
@@ -178,11 +184,20 @@ def test_no_secret_of_a_configuration_is_collected(before, after):
         'worker_self_reference_url = http://127.0.0.1:9292',
         'username = glance',
         'password =',
+        'password =\nnext = one',
+        'monkey = one',
+        'SetEnv OS_GLANCE_CONFIG_DIR /etc/glance',
         'SSLCertificateKeyFile "/etc/ssl/one.key"',
     ],
 )
 def test_what_is_no_secret_stays(line):
     assert collect_logs.without_secrets(f'{line}\n') == f'{line}\n'
+
+
+def test_nothing_to_collect_is_no_error(tmp_path):
+    target = tmp_path / 'logs' / 'target'
+    assert collect_logs.collect(target, tmp_path / 'root') == 0
+    assert target.is_dir()
 
 
 def test_what_is_there_is_collected_under_its_own_path(tmp_path):

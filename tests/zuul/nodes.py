@@ -69,6 +69,7 @@ class Node:
             'ansible_user_dir': str(self.place),
             'ansible_python_interpreter': sys.executable,
             'devstack_base_dir': str(self.place / 'stack'),
+            'published': [str(self.place / 'published')],
             **variables,
         }
         return subprocess.run(

@@ -1,5 +1,6 @@
 """The playbooks of the Zuul jobs do their parts, in order, and fail."""
 
+import pathlib
 import shutil
 
 import nodes
@@ -7,9 +8,12 @@ import pytest
 
 
 def test_a_node_is_prepared(node):
+    script = f'echo packages >>{node.notes}'
+    node.program('project/tools/system-packages.sh', script)
     made = node.run('pre')
     assert made.returncode == 0, made.stdout
     assert shutil.which('git')
+    assert node.noted() == ['packages']
 
 
 @pytest.mark.parametrize(('code', 'fails'), [(0, False), (1, True)])
@@ -75,6 +79,16 @@ def test_clean_logs_are_collected(collecting):
     assert made.returncode == 0, made.stdout
     assert (node.output / 'journal.txt').exists()
     assert (node.output / 'glance-api.log').exists()
+    assert (node.output / 'kernel.txt').exists()
+    assert not node.output.with_name('reports').exists()
+
+
+def test_results_of_tests_are_kept_beside_the_logs(collecting):
+    node, post = collecting
+    node.program('project/.tox/reports/unit.xml', 'exit')
+    made = post('GET /v2/images 200')
+    assert made.returncode == 0, made.stdout
+    assert (node.output.with_name('reports') / 'unit.xml').exists()
 
 
 def test_a_token_fails_the_job_and_is_masked(collecting):
@@ -87,10 +101,31 @@ def test_a_token_fails_the_job_and_is_masked(collecting):
     assert (node.output / 'glance-api.log').read_text() == 'got ***'
 
 
+def test_a_token_is_masked_in_what_the_parent_job_publishes_too(collecting):
+    node, post = collecting
+    published = node.place / 'published' / 'access.log'
+    published.parent.mkdir()
+    published.write_text('got gAAAAA' + 'Zx9_' * 20)
+    made = post('GET /v2/images 200')
+    assert made.returncode == 0, made.stdout
+    assert published.read_text() == 'got ***'
+
+
 def test_logs_of_this_machine_are_collected_for_real(node):
     for name in ('tools', 'playbooks'):
         shutil.copytree(nodes.TOP / name, node.source / name)
-    node.output.mkdir(parents=True)
-    made = node.run('post')
-    # Whatever they have in them: the scan has seen them.
-    assert ' found.' in made.stdout or '0 files.' in made.stdout
+    logs = pathlib.Path('/var/log/glance-wsgi')
+    ours = not logs.exists()
+    logs.mkdir(exist_ok=True)
+    log = logs / f'{node.place.name}.log'
+    log.write_text('GET /v2/images 200')
+    try:
+        made = node.run('post')
+    finally:
+        log.unlink()
+        if ours:
+            logs.rmdir()
+    copy = node.output / log.relative_to('/')
+    assert copy.read_text() == 'GET /v2/images 200'
+    # What others have in theirs may be wrong, and the scan says so.
+    assert made.returncode == 0 or ' found.' in made.stdout, made.stdout
