@@ -41,8 +41,8 @@ _NAME = (
 )
 # NAME = VALUE, also where it is a comment; Apache's SetEnv NAME VALUE.
 _SECRET = re.compile(
-    rf'^([ \t]*#?[ \t]*["\']?{_NAME}["\']?[ \t]*[=:][ \t]*'
-    rf'|[ \t]*#?[ \t]*SetEnv[ \t]+{_NAME}[ \t]+)\S.*$',
+    rf'^([ \t]*#?[ \t]*(?:["\']?{_NAME}["\']?[ \t]*[=:]'
+    rf'|SetEnv[ \t]+{_NAME}[ \t])[ \t]*)\S.*$',
     re.IGNORECASE | re.MULTILINE,
 )
 # scheme://USER:PASSWORD@HOST, whose password may have an @, but no /
