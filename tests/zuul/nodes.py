@@ -68,7 +68,7 @@ class Node:
             'zuul': {'project': {'src_dir': str(self.source)}},
             'ansible_user_dir': str(self.place),
             'ansible_python_interpreter': sys.executable,
-            'devstack_base_dir': str(self.place / 'stack'),
+            'program': str(self.place / 'bin' / 'glance-wsgi'),
             'published': [str(self.place / 'published')],
             **variables,
         }

@@ -33,9 +33,9 @@ def stack(request):
         shutil.rmtree(place)
 
 
-@pytest.fixture(scope='module', params=stacked.SERVERS)
-def server(request, stack):
-    """The name of a server with which stack.sh has ended well."""
-    stack.configure(request.param, stacked.SERVERS[request.param])
+@pytest.fixture(scope='module', params=stacked.VARIANTS, ids=str)
+def variant(request, stack):
+    """What stack.sh has been asked for, and has ended well with."""
+    stack.configure(request.param)
     stack('./stack.sh', stacked.STACK).check()
     return request.param

@@ -6,6 +6,7 @@ GIT_BASE, devstack from DEVSTACK_DIR, the plugin from this checkout.
 https://docs.openstack.org/devstack/latest/
 """
 
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -30,12 +31,6 @@ PORTS = (
 )  # what devstack's services listen on
 STACK, SHORT = 3600, 900  # seconds
 
-# Each server, with what else local.conf says: one of them encrypts.
-SERVERS = {
-    'mod_wsgi': '',
-    'uwsgi': '',
-    'apache-uwsgi': 'enable_service tls-proxy',
-}
 PACKAGES = (
     *('git', 'gpg', 'iptables', 'iproute2', 'kmod', 'locales', 'lsb-release'),
     *('openssh-client', 'python3-venv', 'rsync', 'sudo', 'wget'),
@@ -81,6 +76,44 @@ allowed_ports = [80]
 http_image = http://127.0.0.1/small.qcow2
 http_qcow2_image = http://127.0.0.1/small.qcow2
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What a local.conf asks for.
+
+    :param server: GLANCE_WSGI_SERVER
+    :param tls: whether tls-proxy is enabled
+    :param virtualenv: GLOBAL_VENV
+    """
+
+    server: str
+    tls: bool = False
+    virtualenv: bool = True
+
+    def __str__(self) -> str:
+        tls = '-tls' if self.tls else ''
+        return self.server + tls + ('' if self.virtualenv else '-system')
+
+    @property
+    def scheme(self) -> str:
+        """How its API is spoken to."""
+        return 'https' if self.tls else 'http'
+
+    @property
+    def settings(self) -> str:
+        """What it adds to local.conf."""
+        enabled = 'enable_service tls-proxy\n' if self.tls else ''
+        return f'{enabled}GLOBAL_VENV={self.virtualenv}'
+
+
+# The system's Python is left with what pip installs into it, so it comes last.
+VARIANTS = (
+    Variant('mod_wsgi', tls=True),
+    Variant('uwsgi'),
+    Variant('apache-uwsgi', tls=True, virtualenv=False),
+    Variant('mod_wsgi', virtualenv=False),
+)
 
 
 def obstacle() -> str | None:
@@ -184,15 +217,23 @@ class Stack:
             user='root',
         ).check()
 
-    def configure(self, server: str, more: str = '') -> None:
-        """Write local.conf."""
+    def configure(self, variant: Variant, more: str = '') -> None:
+        """Write local.conf, and have pip do what it asks for."""
+        if not variant.virtualenv:
+            # What devstack has linked into a virtualenv that is gone.
+            self.machine('find', '/usr/local/bin', '-xtype', 'l', '-delete')
+            # What a person who wants this does.
+            for file in self.machine.root.glob(
+                'usr/lib/python3.*/EXTERNALLY-MANAGED'
+            ):
+                file.unlink()
         path = self.machine.file('/opt/stack/devstack/local.conf')
         path.write_text(
             LOCAL_CONF.format(
                 git_base=self.git_base,
                 plugin=PLUGIN,
-                server=server,
-                more=more,
+                server=variant.server,
+                more=f'{variant.settings}\n{more}',
             )
         )
 
@@ -223,7 +264,7 @@ class Stack:
         found = self.machine(
             'sh',
             '-c',
-            'find /etc /run /usr /var "(" -name "*glance-wsgi*" -o '
+            'find /etc /run /usr /var "(" -name "*glance[-_]wsgi*" -o '
             '-name "glance-remote" -o -path "*/apache2/*/glance-*" ")" '
             '-not -path "/var/log/journal/*"; '
             'ss -ltnH "sport = :9292 or sport = :9293"',

@@ -33,12 +33,14 @@ DEVSTACK_CERT=$DATA_DIR/devstack-cert.pem
 SSL_BUNDLE_FILE=$DATA_DIR/ca-bundle.pem
 TEMPEST_CONFIG=$PLACE/tempest.conf
 USE_CINDER_FOR_GLANCE=False
+GLOBAL_VENV=True
 export PLACE CALLS
 
 # --- where the plugin looks for what "glance-wsgi install" makes ---
 
 # shellcheck disable=SC2034 # lib/glance-wsgi reads them
 GLANCE_WSGI_HOME=$PLACE/home GLANCE_WSGI_LOG_DIR=$PLACE/log/glance-wsgi
+GLANCE_WSGI_BIN_DIR=$PLACE/bin
 
 # --- functions ---
 
@@ -111,7 +113,7 @@ function wait_for_service {
     [[ -z "${SILENT:-}" ]]
 }
 
-for name in echo_summary setup_develop install_apache_wsgi \
+for name in echo_summary setup_develop pip_uninstall install_apache_wsgi \
     remove_uwsgi_config restart_apache_server get_or_create_service \
     get_or_create_endpoint; do
     eval "function $name { note $name \"\$@\"; }"
@@ -119,7 +121,7 @@ done
 
 # --- programs ---
 
-mkdir -p "$GLANCE_BIN_DIR" "$GLANCE_CONF_DIR" "$DATA_DIR" "$APACHE_LOG_DIR"
+mkdir -p "$GLANCE_BIN_DIR" "$GLANCE_WSGI_BIN_DIR" "$GLANCE_CONF_DIR" "$DATA_DIR" "$APACHE_LOG_DIR"
 cat >"$GLANCE_BIN_DIR/glance-wsgi" <<'PROGRAM'
 #!/bin/bash
 echo "glance-wsgi $*" >>"$CALLS"

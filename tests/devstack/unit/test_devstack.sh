@@ -13,7 +13,7 @@ function test_devstack_has_every_function_that_is_stubbed {
     local name
     for name in die is_service_enabled is_ubuntu ipv6_unquote \
         apache_site_config_for iniset iniget wait_for_service echo_summary \
-        setup_develop install_apache_wsgi remove_uwsgi_config \
+        setup_develop pip_uninstall install_apache_wsgi remove_uwsgi_config \
         restart_apache_server get_or_create_service get_or_create_endpoint; do
         declare -F "$name" >/dev/null || fail "there is no stub of $name"
         devstack "^function $name\b" || fail "devstack has no function $name"

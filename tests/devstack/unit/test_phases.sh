@@ -44,6 +44,46 @@ function test_install_brings_the_smoke_tests_where_there_is_tempest {
     expect_call "setup_develop $PLUGIN smoke"
 }
 
+function test_install_has_the_programs_on_the_path {
+    # An earlier stack.sh has done it, too.
+    phase stack install
+    phase stack install
+    local program
+    for program in glance-wsgi glance-wsgi-manage; do
+        expect_equal "$(readlink "$GLANCE_WSGI_BIN_DIR/$program")" \
+            "$GLANCE_BIN_DIR/$program"
+    done
+}
+
+# What pip does with GLOBAL_VENV=False.
+function without_virtualenv {
+    GLOBAL_VENV=False
+    GLANCE_BIN_DIR=$GLANCE_WSGI_BIN_DIR
+    # shellcheck disable=SC2317 # the phase calls it
+    function setup_develop {
+        local program
+        for program in glance-wsgi glance-wsgi-manage; do
+            echo "of the system" >"$GLANCE_BIN_DIR/$program"
+        done
+    }
+}
+
+function test_install_in_the_system_links_nothing {
+    without_virtualenv
+    phase stack install
+    expect_equal "$(cat "$GLANCE_WSGI_BIN_DIR/glance-wsgi")" "of the system"
+}
+
+function test_install_in_the_system_does_not_write_into_a_virtualenv {
+    phase stack install
+    local program=$GLANCE_BIN_DIR/glance-wsgi before
+    before=$(cat "$program")
+    without_virtualenv
+    phase stack install
+    expect_equal "$(cat "$program")" "$before"
+    expect_equal "$(cat "$GLANCE_WSGI_BIN_DIR/glance-wsgi")" "of the system"
+}
+
 function test_install_has_apache_ready_before_the_package {
     GLANCE_WSGI_SERVER=apache-uwsgi
     phase stack install
@@ -137,6 +177,7 @@ function test_unstack_has_nothing_to_do_where_nothing_is_installed {
 function test_clean_leaves_nothing {
     installed
     phase stack pre-install
+    phase stack install
     mkdir -p "$GLANCE_WSGI_LOG_DIR" "$GLANCE_WSGI_REMOTE_CONF_DIR" \
         "$PLACE/etc/apache2"
     touch "$APACHE_LOG_DIR/glance-wsgi-error.log" \
@@ -146,11 +187,21 @@ function test_clean_leaves_nothing {
     expect_gone "$GLANCE_WSGI_HOME" "$GLANCE_WSGI_LOG_DIR" \
         "$GLANCE_WSGI_REMOTE_CONF_DIR" "$GLANCE_WSGI_DRAIN_FILE" \
         "$APACHE_LOG_DIR/glance-wsgi-error.log" \
-        "$(apache_site_config_for glance-api)"
+        "$(apache_site_config_for glance-api)" \
+        "$GLANCE_WSGI_BIN_DIR/glance-wsgi" \
+        "$GLANCE_WSGI_BIN_DIR/glance-wsgi-manage"
+    expect_no_call pip_uninstall
     [[ -e "$APACHE_LOG_DIR/error.log" ]] || fail "others have lost a log"
     expect_call "glance-wsgi uninstall"
     expect_call \
         "not removed: /var/lib/apache2/site/disabled_by_admin/glance-api"
+}
+
+function test_clean_takes_the_package_out_of_the_system {
+    without_virtualenv
+    phase stack install
+    phase clean
+    expect_call "pip_uninstall glance-wsgi"
 }
 
 function test_clean_is_content_with_a_machine_without_anything_of_ours {
