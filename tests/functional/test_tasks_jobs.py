@@ -126,19 +126,57 @@ def test_a_sign_of_life_is_for_all_jobs_of_a_process(database):
     owned, kept = claimed(database), database.task(keeper=str(ME))
     foreign = database.task()
     database.execute('UPDATE glance_wsgi_jobs SET beat = 0')
-    database.jobs.live(ME, {owned: 7})
+    database.jobs.live(ME)
+    database.jobs.written({owned: 7})
     beats = {job.task_id: job.beat > 0 for job in database.jobs.all()}
     assert beats == {owned: True, kept: True, foreign: False}
     assert database.jobs.get(owned).bytes == 7
 
 
-def test_a_job_that_was_not_begun_waits_again(database):
-    task_id = database.task()
+def test_a_job_that_was_not_begun_waits_again_as_a_new_task(database):
+    """Whoever had claimed it may be preparing its image, and has no lock."""
+    old = database.task()
     seen = claims.claim(database.jobs, ME, go)
+    new = database.jobs.take_over(seen)
+    assert new not in (None, old)
+    assert database.jobs.get(new).owner is None
+    assert not database.jobs.begin(old, ME)
+    assert database.lock(old) == new
+    assert database.status(new) == 'pending'
+
+
+def test_a_job_that_nobody_had_claimed_stays_the_same_task(database):
+    task_id = database.task(keeper=str(ME))
+    seen = database.jobs.get(task_id)
     assert database.jobs.take_over(seen) == task_id
-    assert database.jobs.get(task_id).owner is None
-    assert not database.jobs.begin(task_id, ME)
     assert database.lock(task_id) == task_id
+    assert database.jobs.get(task_id).keeper is None
+
+
+def test_a_job_of_mine_is_freed_whatever_my_last_sign_of_life_was(database):
+    old = claimed(database)
+    database.jobs.free(old, OTHER)
+    assert database.jobs.get(old).owner == str(ME)
+    database.execute('UPDATE glance_wsgi_jobs SET beat = 7')
+    database.jobs.free(old, ME)
+    (job,) = database.jobs.all()
+    assert (job.owner, database.lock(old)) == (None, job.task_id)
+    assert database.status(old) == 'failure'
+
+
+def test_a_job_that_is_given_back_stays_with_who_has_its_token(database):
+    task_id = database.task(keeper=str(ME))
+    assert claims.claim(database.jobs, ME, go).task_id == task_id
+    database.jobs.free(task_id, ME)
+    job = database.jobs.get(task_id)
+    assert (job.owner, job.keeper) == (None, str(ME))
+
+
+def test_a_task_that_is_refused_has_ended_and_locks_nothing(database):
+    task_id = database.task(job=False)
+    database.jobs.refuse(task_id, database.image(task_id), 'why')
+    assert database.status(task_id) == 'failure'
+    assert database.lock(task_id) is None
 
 
 def test_a_job_that_was_begun_goes_on_as_a_new_task(database):
@@ -170,12 +208,16 @@ def test_two_that_take_over_do_it_once(database):
     assert len(database.jobs.all()) == 1
 
 
-def test_a_task_that_had_ended_only_lets_go_of_its_image(database):
+def test_a_task_that_had_ended_is_left_to_who_lets_go_of_its_image(database):
     task_id = claimed(database)
     database.execute(
         "UPDATE tasks SET status = 'success' WHERE id = :id", id=task_id
     )
-    assert database.jobs.take_over(database.jobs.get(task_id)) is None
+    seen = database.jobs.get(task_id)
+    assert database.jobs.take_over(seen) == task_id
+    assert database.status(task_id) == 'success'
+    assert claims.claim(database.jobs, OTHER, go).task_id == task_id
+    assert database.jobs.end(task_id, OTHER, 'failure', 'too late')
     assert database.status(task_id) == 'success'
     assert database.lock(task_id) is None
     assert database.jobs.all() == []

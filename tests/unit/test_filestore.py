@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
+from glance_wsgi.conf import transfers
 from glance_wsgi.data import filestore
 from glance_wsgi.data import pipeline
 
@@ -44,6 +45,9 @@ def untouched():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filesystem, 'utils', filesystem.utils)
         patch.setattr(filesystem.Store, 'add', filesystem.Store.add)
+        # By this way it stays a static method.
+        removing = vars(filesystem.Store)['_delete_partial']
+        patch.setattr(filesystem.Store, '_delete_partial', removing)
         yield
     vars(filesystem).pop('open', None)
 
@@ -435,13 +439,47 @@ def test_it_can_be_switched_off(monkeypatch):
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[])
     monkeypatch.setattr(cfg, 'CONF', conf)
-    filestore.overlap(str)
-    assert filesystem.Store.add is not _stock
-    filesystem.Store.add = _stock
-    vars(filesystem).pop('open')
+    transfers.register_opts(conf)
     conf.set_override('upload_pipeline', False, 'transfers')
+    utilities = filesystem.utils
     assert filestore.overlap(str) is str
-    assert filesystem.Store.add is _stock
+    assert filesystem.utils is utilities
+    vars(filesystem).pop('open')
+    conf.set_override('upload_pipeline', True, 'transfers')
+    filestore.overlap(str)
+    assert filesystem.utils is not utilities
+
+
+@pytest.mark.parametrize('pipelined', [True, False])
+def test_a_call_that_fails_late_removes_no_file_but_its_own(pipelined):
+    """A process that was stopped finds that of the one that has gone on."""
+    filestore.install(pipelined=pipelined)
+    store, directory = make_store({})
+    file = directory / IMAGE
+
+    def late():
+        yield b'half of it'
+        file.unlink()
+        file.write_bytes(b'of the successor')
+        raise ValueError('the task is not mine any more')
+
+    with pytest.raises(ValueError, match='not mine'):
+        store.add(IMAGE, late(), 0, 'sha256')
+    assert file.read_bytes() == b'of the successor'
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize('pipelined', [True, False])
+def test_a_file_that_comes_between_is_not_written_to(pipelined, monkeypatch):
+    filestore.install(pipelined=pipelined)
+    store, directory = make_store({})
+    file = directory / IMAGE
+    file.write_bytes(b'of another')
+    monkeypatch.setattr(os.path, 'exists', lambda path: False)
+    with pytest.raises(FileExistsError):
+        store.add(IMAGE, io.BytesIO(b'mine'), 4, 'sha256')
+    assert file.read_bytes() == b'of another'
+    shutil.rmtree(directory)
 
 
 def test_files_that_are_opened_otherwise_are_what_they_were(tmp_path):

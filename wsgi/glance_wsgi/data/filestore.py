@@ -7,6 +7,11 @@ by. So its results are its own, for uploads, for staging and for what an import
 puts into a store alike; and stores keep their kind, ``file``, in every
 configuration. tests/unit/test_filestore.py pins each name on every supported
 Glance.
+
+What is removed after an error is removed by its path. A process that was
+stopped for a while may find another file there, of the one that has taken over
+from it. So a file is removed by the call alone that has made it, with a
+pipeline and without.
 """
 
 import contextlib
@@ -34,20 +39,24 @@ def overlap(application: Application) -> Application:
     :returns: `application`, as it is
     """
     transfers.register_opts(cfg.CONF)
-    if cfg.CONF.transfers.upload_pipeline:
-        install()
+    install(pipelined=cfg.CONF.transfers.upload_pipeline)
     return application
 
 
-def install() -> None:
-    """Put the pipeline under the file store of glance_store."""
+def install(pipelined: bool = True) -> None:
+    """Put all of this under the file store of glance_store."""
     # Imported late: glance_store belongs to servers.
     from glance_store._drivers import filesystem
 
-    if not hasattr(filesystem, 'open'):
-        filesystem.open = _open
+    if hasattr(filesystem, 'open'):
+        return
+    filesystem.open = _open
+    store = filesystem.Store
+    store._delete_partial = staticmethod(_own_only(store._delete_partial))
+    if pipelined:
         filesystem.utils = _utilities(filesystem.utils)
-        filesystem.Store.add = _overlapping(filesystem.Store.add)
+        store.add = _overlapping(store.add)
+    store.add = _owning(store.add)
 
 
 class _Add(pipeline.Pipeline):
@@ -70,10 +79,48 @@ class _Add(pipeline.Pipeline):
 
 
 class _Running(threading.local):
+    """The call of ``Store.add`` in this thread.
+
+    :param add: its pipeline, if it has one
+    :param made: the device and the inode of the file that it has made
+    """
+
     add: _Add | None = None
+    made: tuple[int, int] | None = None
 
 
 _running = _Running()
+
+
+def _owning(add: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(add)
+    def owning(*words: Any, **options: Any) -> Any:
+        _running.made = None
+        try:
+            return add(*words, **options)
+        finally:
+            _running.made = None
+
+    return owning
+
+
+def _own_only(delete: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(delete)
+    def delete_own(path: str, image_id: str) -> None:
+        if _running.made is not None and _identity(path) == _running.made:
+            delete(path, image_id)
+        else:
+            LOG.warning('%s is left alone: it was made by another.', path)
+
+    return delete_own
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _overlapping(add: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,9 +144,14 @@ def _overlapping(add: Callable[..., Any]) -> Callable[..., Any]:
 
 def _open(path: Any, mode: str = 'r', *words: Any, **options: Any) -> Any:
     """The built-in, but for the file that is being added."""
-    file = open(path, mode, *words, **options)  # noqa: SIM115
-    running = _running.add
-    return _File(running, file) if running and mode == 'wb' else file
+    if mode != 'wb':
+        return open(path, mode, *words, **options)
+    # Store.add has seen that there is none: if there is one now, it is not
+    # ours.
+    file = open(path, 'xb', *words, **options)  # noqa: SIM115
+    facts = os.fstat(file.fileno())
+    _running.made = facts.st_dev, facts.st_ino
+    return _File(_running.add, file) if _running.add else file
 
 
 def _utilities(utils: types.ModuleType) -> types.SimpleNamespace:

@@ -1,8 +1,9 @@
 """The engine of a process: its slots, its signs of life, and its end.
 
 A thread pulls: it claims a job only when a slot is free, so what waits is
-pending and any node may take it. Another one shows that this process lives,
-and takes over from those that do not.
+pending and any node may take it. Another one shows that this process lives: it
+needs nothing but the database. A third one takes over from those that do not
+live, and looks at disks, which may hang.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.owners import Owner
 from glance_wsgi.tasks.runs import Runs
-from glance_wsgi.tasks.runs import is_of_database
+from glance_wsgi.tasks.trouble import is_of_database
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Engine:
         self._watch = watch.Watch(jobs, me, watch.SILENCE * heartbeat)
         self._held: dict[str, Job] = {}
         self._live: dict[str, Any] = {}
+        self._accepted: set[str] = set()
         self._changed = threading.Condition()
         self._wanted = False
         self._in_doubt = False
@@ -70,9 +72,9 @@ class Engine:
         self._puller = threading.Thread(
             target=self._pull, name='tasks_pull', daemon=True
         )
-        self._beater = threading.Thread(
-            target=self._beat, name='tasks_beat', daemon=True
-        )
+        self._beater = self._regular('tasks_beat', self._show_life)
+        self._looker = self._regular('tasks_look', self._look)
+        self._looks = 0
 
     def submit(self, job: Job, live: Any) -> None:
         """Accept a job; when this returns it outlives this process.
@@ -80,12 +82,14 @@ class Engine:
         :param live: its executor, with what is not in the database
         :raises Exception: the database fails; nothing was accepted
         """
+        # Before it is there to be claimed, by another thread of this process.
         self._live[job.task_id] = live
         try:
             self.jobs.add(job)
         except BaseException:
             self._live.pop(job.task_id, None)
             raise
+        self._accepted.add(job.task_id)
         self.wake()
 
     def wake(self) -> None:
@@ -96,8 +100,8 @@ class Engine:
 
     def start(self) -> None:
         """Begin to pull, and to show that this process lives."""
-        self._puller.start()
-        self._beater.start()
+        for thread in (self._puller, self._beater, self._looker):
+            thread.start()
 
     def close(self) -> None:
         """Claim nothing from now on."""
@@ -154,7 +158,7 @@ class Engine:
         """Jobs that are ours without our knowing: a claim was cut off."""
         for job in self.jobs.owned_on(self.me.node):
             if job.owner == str(self.me) and job.task_id not in self._held:
-                self.jobs.take_over(job)
+                self.jobs.free(job.task_id, self.me)
         self._in_doubt = False
 
     def _run(self, job: Job) -> None:
@@ -176,7 +180,11 @@ class Engine:
             return self._runs.run(job, live)
         except Exception as error:
             LOG.exception('Task %s', job.task_id)
-            return None if is_of_database(error) else str(error)
+            if not is_of_database(error):
+                return str(error)
+            # It is given back, and would be claimed again at once.
+            self._closing.wait(RETRY)
+            return None
 
     def _finish(self, job: Job, live: Any, problem: str | None) -> None:
         while True:
@@ -194,25 +202,40 @@ class Engine:
 
     # --- signs of life ---
 
-    def _beat(self) -> None:
-        beats = 0
-        while not self._ended.is_set():
-            try:
-                if self._held or self._live:
-                    self._show_life()
-                if beats % watch.EVERY == 0 and self._watch.look():
-                    self.wake()
-                if beats % SWEEP == 0:
-                    self._sweep()
-            except Exception as error:
-                LOG.warning('No sign of life can be given: %s', error)
-            beats += 1
-            self._ended.wait(self._heartbeat)
+    def _regular(
+        self, name: str, work: Callable[[], None]
+    ) -> threading.Thread:
+        """A thread that does some work with each heartbeat."""
+
+        def run() -> None:
+            while not self._ended.is_set():
+                try:
+                    work()
+                except Exception as error:
+                    LOG.warning('%s: %s', name, error)
+                self._ended.wait(self._heartbeat)
+
+        return threading.Thread(target=run, name=name, daemon=True)
 
     def _show_life(self) -> None:
-        written = {task_id: self._written(task_id) for task_id in self._held}
-        self.jobs.live(self.me, written)
+        if self._held or self._live:
+            self.jobs.live(self.me)
+
+    def _look(self) -> None:
+        looks, self._looks = self._looks, self._looks + 1
+        if held := list(self._held):
+            self.jobs.written({one: self._written(one) for one in held})
         if self._live:
-            waiting = {job.task_id for job in self.jobs.all()}
-            for task_id in set(self._live) - waiting:
-                self._live.pop(task_id, None)
+            self._forget_what_is_gone()
+        if looks % watch.EVERY == 0 and self._watch.look():
+            self.wake()
+        if looks % SWEEP == 0:
+            self._sweep()
+
+    def _forget_what_is_gone(self) -> None:
+        """Executors of jobs that others have run, or that were deleted."""
+        # One that is being accepted just now is not there yet.
+        known = set(self._accepted)
+        for task_id in known - {job.task_id for job in self.jobs.all()}:
+            self._live.pop(task_id, None)
+            self._accepted.discard(task_id)

@@ -93,6 +93,12 @@ def job(run: Callable[..., Any], executor: Any, node: str, me: str) -> Job:
     )
 
 
+def named(run: Callable[..., Any]) -> tuple[str, str | None]:
+    """The ids of a task that Glance hands out, and of its image."""
+    task = run.__self__  # type: ignore[attr-defined]
+    return task.task_id, (task.task_input or {}).get('image_id')
+
+
 def _image(executor: Any, image_id: str | None) -> Any:
     from glance.common import exception
 
@@ -150,8 +156,13 @@ def run(task_id: str, executor: Any, begin: Callable[[], bool]) -> None:
     :raises NotBegun: `begin` says no
     :raises Exception: whatever Glance raises; the task may have failed then
     """
-    executor.task_repo = _BegunOnce(executor.task_repo, begin)
-    executor.task_repo.get(task_id).run(executor)
+    repo = executor.task_repo
+    executor.task_repo = _BegunOnce(repo, begin)
+    try:
+        executor.task_repo.get(task_id).run(executor)
+    finally:
+        # It may be run once more, and then begins once more.
+        executor.task_repo = repo
 
 
 class _BegunOnce:

@@ -192,8 +192,8 @@ class Jobs:
             return begun
 
     @again
-    def live(self, me: Owner, written: Mapping[str, int]) -> None:
-        """A sign of life of `me`, with the bytes written for each job."""
+    def live(self, me: Owner) -> None:
+        """A sign of life of `me`."""
         with self.writing() as connection:
             connection.execute(
                 JOBS.update()
@@ -204,12 +204,25 @@ class Jobs:
                 )
                 .values(beat=int(time.time()))
             )
-            for task_id, size in written.items():
+
+    @again
+    def written(self, sizes: Mapping[str, int]) -> None:
+        """The bytes that were written for some jobs."""
+        with self.writing() as connection:
+            for task_id, size in sizes.items():
                 connection.execute(
                     JOBS.update()
                     .where(JOBS.c.task_id == task_id)
                     .values(bytes=size)
                 )
+
+    @again
+    def refuse(self, task_id: str, image_id: str | None, why: str) -> None:
+        """End a task that has no job, and unlock its image."""
+        with self.writing() as connection:
+            records.end(connection, task_id, 'failure', why)
+            if image_id:
+                records.unlock(connection, image_id, task_id)
 
     @again
     def remove(self, task_id: str, me: Owner) -> bool:
@@ -247,8 +260,9 @@ class Jobs:
         """Take a job from an owner, or keeper, that lives no longer.
 
         :param seen: the job as it was when that was found out
-        :returns: the task that goes on, pending again; None if there is
-            nothing to go on with, or there has been a sign of life
+        :returns: the task that goes on, pending again, or has ended and is to
+            be let go of; None if there is nothing to go on with, or there has
+            been a sign of life
         """
         with self.writing() as connection:
             freed = connection.execute(
@@ -263,24 +277,52 @@ class Jobs:
             )
             if freed.rowcount != 1:
                 return None
-            return self._go_on(connection, seen.task_id)
+            return self._go_on(
+                connection, seen.task_id, fenced=seen.owner is not None
+            )
+
+    @again
+    def free(self, task_id: str, me: Owner) -> None:
+        """Let go of a job of mine that nothing here works on any more.
+
+        As `take_over`, but a sign of life does not count: it is my own.
+        """
+        with self.writing() as connection:
+            freed = connection.execute(
+                JOBS.update()
+                .where(JOBS.c.task_id == task_id, JOBS.c.owner == str(me))
+                .values(owner=None, node=None)
+            )
+            if freed.rowcount == 1:
+                self._go_on(connection, task_id, fenced=False)
 
     def _go_on(
-        self, connection: sqlalchemy.Connection, task_id: str
+        self, connection: sqlalchemy.Connection, task_id: str, fenced: bool
     ) -> str | None:
-        found = records.task(connection, task_id)
-        if found is not None and found.status == 'pending':
-            return task_id
-        new = None
-        if found is not None and found.status == 'processing':
-            new = records.continue_as_new(connection, found)
-        elif found is not None and found.image_id:
-            records.unlock(connection, found.image_id, task_id)
+        """What becomes of a job that has no owner now.
+
+        :param fenced: its owner may believe that it still has it, and prepare
+            the image: then it must not have the lock any more
+        """
         mine = JOBS.c.task_id == task_id
+        found = records.task(connection, task_id)
+        if found is None:
+            connection.execute(JOBS.delete().where(mine))
+            return None
+        if found.status not in records.UNFINISHED:
+            # Whoever takes the job lets go of the image.
+            return task_id
+        locks = records.holds_lock(connection, found.image_id or '', task_id)
+        if found.status == 'pending' and not (fenced and locks):
+            return task_id
+        new = records.continue_as_new(connection, found)
         if new is None:
             connection.execute(JOBS.delete().where(mine))
         else:
-            connection.execute(JOBS.update().where(mine).values(task_id=new))
+            # Whoever has a token has it for the task that was.
+            connection.execute(
+                JOBS.update().where(mine).values(task_id=new, keeper=None)
+            )
         return new
 
     def task(self, task_id: str) -> records.Task | None:

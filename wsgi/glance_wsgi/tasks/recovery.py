@@ -3,27 +3,32 @@
 What a process has left when it was killed is known by the image: its status,
 the stores that it has locations in, those that it was being imported to. All
 that is changed here is changed as the task that holds the image's lock, by
-Glance's own wrapper, which looks at the lock before and after.
+Glance's own wrapper, which looks at the lock before and after. Files are
+removed if they are those that were there when the lock was still held: whoever
+takes over writes new ones.
 
 Whatever a location names stays, but for one case: a download that starts
 again may get other data, so the stores that an image that was never active
 has reached are emptied before.
 """
 
+import contextlib
 import logging
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oslo_config import cfg
 
 from glance_wsgi.data import halves
 from glance_wsgi.tasks import configuration
+from glance_wsgi.tasks import records
 from glance_wsgi.tasks.glance import Gateway
 from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.owners import Owner
 from glance_wsgi.tasks.records import Task
+from glance_wsgi.tasks.trouble import is_of_database
 
 LOG = logging.getLogger(__name__)
 
@@ -36,10 +41,18 @@ TOKENLESS = (
     'with its process. Ask for it again.'
 )
 STAGED = 'The staged data of the image is gone. Stage it again.'
+NOT_PUT_BACK = (
+    '{} The image could not be put back: {}. Delete the image, or have an '
+    'administrator look at its stores.'
+)
 LOCATION = (
     'The process that added this location has ended. Nothing was done to the '
     'data. Add the location again.'
 )
+
+
+class TakenOver(Exception):
+    """Another task has the image now: nothing here may touch it."""
 
 
 class Recovery:
@@ -107,9 +120,20 @@ class Recovery:
 
     def give_up(self, job: Job, task: Task, reason: str) -> None:
         """End a task, and put its image back where its owner can use it."""
+        from glance.common import exception
+
         image = Interrupted.find(self._gateway, task)
-        if image is not None and image.holds_lock():
-            image.put_back(job)
+        if image is not None and image.lock():
+            try:
+                image.put_back(job)
+            except (TakenOver, exception.TaskAbortedError):
+                LOG.info('Image %s has another task now.', task.image_id)
+            except Exception as error:
+                if is_of_database(error):
+                    raise
+                # It would fail again and again, and hold everything up.
+                LOG.exception('Image %s', task.image_id)
+                reason = NOT_PUT_BACK.format(reason, error)
         self._end(job, 'failure', reason)
 
     def _end(self, job: Job, status: str, message: str) -> None:
@@ -161,14 +185,34 @@ class Interrupted:
 
     def holds_lock(self) -> bool:
         """Whether the image is still locked for this task."""
-        lock = self.image.extra_properties.get('os_glance_import_task')
+        lock = self.image.extra_properties.get(records.LOCK)
         return bool(lock == self.task.id)
+
+    def lock(self) -> bool:
+        """Lock it for this task, unless another one works on it.
+
+        An import whose store fails leaves it without a lock, and
+        ``importing``, of which nobody could make anything else.
+        """
+        from glance.common import exception
+
+        if records.LOCK not in self.image.extra_properties:
+            ours = self.task.type == 'api_image_import'
+            if not ours or self.image.status != 'importing':
+                return False
+            with contextlib.suppress(exception.Duplicate):
+                self._repo.set_property_atomic(
+                    self.image, records.LOCK, self.task.id
+                )
+            self.image = self._repo.get(self.image.image_id)
+        return self.holds_lock()
 
     def is_complete(self) -> bool:
         """Whether only the end of the import is missing."""
         if self.method == COPY:
             return not self.left
-        return bool(self.image.status == 'active')
+        # An administrator can deactivate it from then on.
+        return self.image.status in ('active', 'deactivated')
 
     def unsupported(self) -> list[str]:
         """The stores that are not files, and have not been reached."""
@@ -178,11 +222,12 @@ class Interrupted:
         """The end of an import whose image is complete."""
         if self.task.type != 'api_image_import':
             return
+        staged = self._mine(self._staging())
         self._remove_partial()
         with self._changes as action:
             action.remove_importing_stores(self._wanted)
             action.add_failed_stores(self.left)
-        self._clear_staging()
+        _unlink(staged)
 
     def make_ready(self, job: Job) -> str | None:
         """Let it be imported to the stores that it has not reached.
@@ -216,6 +261,7 @@ class Interrupted:
             return
         if self.image.status == 'uploading':
             return  # not begun: what is staged can be imported
+        staged = self._mine(self._staging())
         self._remove_partial()
         if self.method == COPY:
             with self._changes as action:
@@ -226,10 +272,10 @@ class Interrupted:
             with self._changes as action:
                 action.remove_importing_stores(self._wanted)
                 action.add_failed_stores(self._wanted)
-        self._clear_staging()
+        _unlink(staged)
 
     def _start_again(self, job: Job) -> None:
-        self._clear_staging()
+        staged = self._mine(self._staging())
         with self._changes as action:
             for store in self.reached:
                 action.remove_location_for_store(store)
@@ -241,20 +287,21 @@ class Interrupted:
                 size=None,
                 virtual_size=None,
             )
+        _unlink(staged)
 
     def _take_up_staged(self) -> None:
         staged = self._staged()
         assert staged is not None
         whole = _staging() / self.image.image_id
         facts = {}
+        others = self._mine(set(self._staging()) - {whole, staged})
         if staged != whole:
             # A plugin removes the original when it is done with it.
             staged.rename(whole)
             facts['size'] = whole.stat().st_size
             if staged.suffix[1:] in cfg.CONF.image_format.disk_formats:
                 facts['disk_format'] = staged.suffix[1:]
-        for other in self._beside(whole):
-            other.unlink()
+        _unlink(others)
         with self._changes as action:
             if action.image_status == 'importing':
                 action.set_image_attribute(status='queued')
@@ -270,19 +317,35 @@ class Interrupted:
     def _beside(self, whole: pathlib.Path) -> list[pathlib.Path]:
         return sorted(whole.parent.glob(f'{whole.name}.*'))
 
-    def _clear_staging(self) -> None:
+    def _staging(self) -> list[pathlib.Path]:
         whole = _staging() / self.image.image_id
-        _unlink([whole, *self._beside(whole)])
+        return [whole, *self._beside(whole)]
+
+    def _mine(self, paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, Any]:
+        """The files of these that are there, while the image is this task's.
+
+        :raises TakenOver: it is not any more
+        """
+        files = {path: _identity(path) for path in paths}
+        image = self._repo.get(self.image.image_id)
+        if image.extra_properties.get(records.LOCK) != self.task.id:
+            raise TakenOver(f'Image {image.image_id} has another task now.')
+        return {path: found for path, found in files.items() if found}
 
     def _remove_partial(self) -> None:
         """What the stores have of it that no location names."""
-        named = {place['url'] for place in self.image.locations}
-        for store in self.left:
-            _unlink(
-                path
-                for path in _paths(store, self.image.image_id)
-                if f'file://{path}' not in named
-            )
+        # By any path: the directory of a store may have been moved.
+        named = {
+            _identity(pathlib.Path(place['url'].removeprefix('file://')))
+            for place in self.image.locations
+        }
+        partial = self._mine(
+            path
+            for store in self.left
+            for path in _paths(store, self.image.image_id)
+            if _identity(path) not in named
+        )
+        _unlink(partial)
 
     def _forget_location(self) -> None:
         from glance import context
@@ -305,9 +368,19 @@ class Interrupted:
         self._repo.save(image, before)
 
 
-def _unlink(paths: Iterable[pathlib.Path]) -> None:
-    for path in paths:
-        if path.is_file():
+def _identity(path: pathlib.Path) -> tuple[int, int] | None:
+    """Which file it is; None if there is no regular file."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return (facts.st_dev, facts.st_ino) if path.is_file() else None
+
+
+def _unlink(files: Mapping[pathlib.Path, Any]) -> None:
+    """Remove files, if they are still those that were seen."""
+    for path, seen in files.items():
+        if _identity(path) == seen:
             LOG.warning('Removing what was left of an import: %s', path)
             path.unlink(missing_ok=True)
 

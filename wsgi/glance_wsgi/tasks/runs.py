@@ -3,14 +3,13 @@
 import logging
 from typing import Any
 
-import sqlalchemy
-
 from glance_wsgi.tasks import glance
 from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.owners import Owner
 from glance_wsgi.tasks.records import UNFINISHED
 from glance_wsgi.tasks.recovery import Recovery
+from glance_wsgi.tasks.trouble import is_of_database
 
 LOG = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Runs:
             self._let_go(job, task)
         elif task.status == 'processing':
             # Its engine could not even say that it has failed.
-            self._jobs.take_over(mine)
+            self._jobs.free(job.task_id, self._me)
         elif problem:
             self._recovery.give_up(job, task, problem)
         else:
@@ -82,19 +81,7 @@ class Runs:
 
     def _let_go(self, job: Job, task: Any) -> None:
         if task is not None and task.status == 'failure' and task.image_id:
-            # Where a flow can't be made, Glance leaves the image locked.
+            # Where a flow can't be made, Glance leaves the image locked; where
+            # a store fails, it leaves it "importing", which nobody can import.
             self._recovery.give_up(job, task, FAILED)
         self._jobs.end(job.task_id, self._me, 'failure', FAILED)
-
-
-def is_of_database(error: BaseException | None) -> bool:
-    """Whether the database is to blame, so that it may work another time."""
-    from oslo_db import exception
-
-    while error is not None:
-        if isinstance(
-            error, exception.DBError | sqlalchemy.exc.SQLAlchemyError
-        ):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -1,5 +1,6 @@
 """The engine as a step around Glance's application."""
 
+import contextlib
 import functools
 import logging
 import signal
@@ -26,10 +27,13 @@ from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.engine import Engine
 from glance_wsgi.tasks.jobs import Jobs
 from glance_wsgi.tasks.recovery import Recovery
+from glance_wsgi.tasks.trouble import is_of_database
 
 LOG = logging.getLogger(__name__)
 
 Application = Callable[..., Iterable[bytes]]
+
+NOT_ACCEPTED = 'The database failed when this task was accepted.'
 
 
 class Pool:
@@ -41,11 +45,21 @@ class Pool:
         """Glance shuts down what is behind this name."""
 
     def spawn(self, run: Callable[..., Any], executor: Any) -> None:
-        """Accept a task; it is in the database when this returns."""
+        """Accept a task; it is in the database when this returns.
+
+        :raises Exception: the database fails; the task has ended, if that
+            could still be written
+        """
         me = self.engine.me
-        self.engine.submit(
-            glance.job(run, executor, me.node, str(me)), executor
-        )
+        try:
+            self.engine.submit(
+                glance.job(run, executor, me.node, str(me)), executor
+            )
+        except Exception:
+            # Nobody would run it, and its image would stay locked.
+            with contextlib.suppress(Exception):
+                self.engine.jobs.refuse(*glance.named(run), NOT_ACCEPTED)
+            raise
 
     def shutdown(self, wait: bool = True) -> None:
         """Claim nothing any more, and wait for what runs."""
@@ -65,13 +79,11 @@ def run_durably(application: Application) -> Application:
         task_engine.register_opts(cfg.CONF)
         settings.register_opts(cfg.CONF)
         made = engines.make(settings.database(cfg.CONF), connections=2)
-        if not tables.exist(made):
+        if not _has_tables(made):
             raise errors.DatabaseEmpty(
                 'It has no table for jobs.',
                 'Run "glance-wsgi-manage db sync".',
             )
-        # No connection may be open where a server forks after this.
-        made.dispose()
     except Exception as error:
         LOG.error(
             'Tasks are run as Glance runs them, and can be lost: %s', error
@@ -82,6 +94,21 @@ def run_durably(application: Application) -> Application:
     if _serves():
         starter.start()
     return starter.around(application)
+
+
+def _has_tables(made: sqlalchemy.Engine) -> bool:
+    """Whether there is a table for jobs; it should be, if nobody can look."""
+    try:
+        return tables.exist(made)
+    except Exception as error:
+        if not is_of_database(error):
+            raise
+        # Glance loads without its database, too, and serves when it is back.
+        LOG.warning('The table for jobs can not be looked at: %s', error)
+        return True
+    finally:
+        # No connection may be open where a server forks after this.
+        made.dispose()
 
 
 def hear(number: int, told: Callable[[int], None]) -> None:
@@ -176,11 +203,11 @@ def _serves() -> bool:
     except ImportError:
         pass
     try:
-        import mod_wsgi  # noqa: F401
-
-        return True
+        import mod_wsgi
     except ImportError:
         return False
+    # PyPI's package has that name, too, wherever it is installed.
+    return hasattr(mod_wsgi, 'process_group')
 
 
 class Starter:
