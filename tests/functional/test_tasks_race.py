@@ -21,16 +21,8 @@ ROUNDS = 200
 
 @pytest.fixture
 def config(database, tmp_path):
-    """A Glance node whose stop file is named by oslo.config."""
-    file = tmp_path / 'glance-api.conf'
-    url = database.url.render_as_string(hide_password=False)
-    file.write_text(
-        '[DEFAULT]\nworker_self_reference_url = node-1\n'
-        f'[database]\nconnection = {url.replace("$", "$$")}\n'
-        '[healthcheck]\nbackends = disable_by_file\n'
-        f'disable_by_file_path = {tmp_path}/stop\n'
-    )
-    return file
+    """A Glance node on this database."""
+    return database.write_config(tmp_path)
 
 
 @pytest.fixture

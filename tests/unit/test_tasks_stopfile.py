@@ -65,9 +65,11 @@ def test_without_a_paste_file_oslo_config_has_all(node):
         ('disable_by_file_path = /x', ''),
         ('backends = other\ndisable_by_file_path = /x', BACKEND),
         (None, ''),
+        (f'{BACKEND}\ndisable_by_file_path = etc/stop', ''),
+        (BACKEND, 'disable_by_file_path = stop'),
     ],
 )
-def test_a_file_that_nobody_looks_for_is_told(node, section, options):
+def test_a_file_that_nobody_looks_for_or_finds_is_told(node, section, options):
     with pytest.raises(errors.StopFileUnknown):
         stopfile.required(node(section, options))
 
