@@ -1,52 +1,99 @@
-"""Processes that claim jobs as fast as they can, and do nothing with them.
+"""Processes with an engine each, that claim jobs as fast as they can.
 
-Each may touch the stop file at a chosen step of its claim, so that no step
-has to be hit by chance.
+All is what a server has, the engine and its stop file, but for the task: that
+is begun, noted and ended. Whoever comes to a step of this that is closed waits
+there, so that no step has to be hit by chance.
 """
 
+import concurrent.futures
 import contextlib
 import multiprocessing
 import os
 import pathlib
 import time
 
-import sqlalchemy
-
 from glance_wsgi.db import engines
-from glance_wsgi.tasks import claims
+from glance_wsgi.db import settings
+from glance_wsgi.tasks import configuration
+from glance_wsgi.tasks import owners
+from glance_wsgi.tasks import stopfile
+from glance_wsgi.tasks.engine import Engine
 from glance_wsgi.tasks.jobs import Jobs
-from glance_wsgi.tasks.owners import Owner
 
-STEPS = (
+UNOWNED = (
     *('before the first look', 'after the first look', 'before the claim'),
-    *('after the claim', 'after the second look', 'before it is begun'),
-    *('after it is begun', 'before its end', 'after its end'),
+    'after its end',
 )
+"""The steps at which a process owns no job."""
+
+OWNING = (
+    *('after the claim', 'after the second look', 'before it is begun'),
+    *('after it is begun', 'before its end'),
+)
+"""Those at which it owns one, so that a drain has to wait for it."""
+
+STEPS = UNOWNED + OWNING
+
+HEARTBEAT = 10
+"""Seconds; as in a server, so that nobody who waits is taken for dead."""
 
 CONTEXT = multiprocessing.get_context('spawn')
+
+
+class Gate:
+    """One step that nobody passes; which one may change."""
+
+    def __init__(self) -> None:
+        self._step = CONTEXT.Value('i', -1)
+        self._waiting = CONTEXT.Semaphore(0)
+        self._open = CONTEXT.Event()
+
+    def close(self, step: str) -> None:
+        """Have all wait who come to this step from now on."""
+        while self._waiting.acquire(block=False):
+            """Those of the step before it."""
+        self._open.clear()
+        self._step.value = STEPS.index(step)
+
+    def open(self) -> None:
+        """Let all go on, and have nobody wait."""
+        self._step.value = -1
+        self._open.set()
+
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    def wait_for_somebody(self) -> None:
+        """Wait until somebody waits at it."""
+        assert self._waiting.acquire(timeout=60), 'nobody comes to the step'
+
+    def reach(self, step: str) -> None:
+        """Come to a step; return when it may be passed."""
+        if self._step.value == STEPS.index(step):
+            self._waiting.release()
+            assert self._open.wait(60), f'nobody opens it {step}'
 
 
 class Claimers:
     """Several processes of one node, and what they share.
 
-    :param url: the database
-    :param stop: the stop file
+    :param config: the node's configuration
     :param log: gets the id of a task each time that one is begun
     """
 
-    def __init__(self, url, stop: pathlib.Path, log: pathlib.Path) -> None:
-        self.stop, self.log = stop, log
+    def __init__(self, config: pathlib.Path, log: pathlib.Path) -> None:
+        self.log = log
         self.log.touch()
-        self._step = CONTEXT.Value('i', -1)
+        self.gate = Gate()
         self._end = CONTEXT.Event()
-        self._passes = [CONTEXT.Value('L', 0) for _ in range(4)]
+        self._looks = [CONTEXT.Value('L', 0) for _ in range(4)]
         self._processes = [
             CONTEXT.Process(
                 target=work,
-                args=(str(url), stop, log, self._step, self._end, passes),
+                args=(config, log, self.gate, looks, self._end),
                 daemon=True,
             )
-            for passes in self._passes
+            for looks in self._looks
         ]
 
     def __enter__(self) -> 'Claimers':
@@ -55,97 +102,105 @@ class Claimers:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.gate.open()
         self._end.set()
         for process in self._processes:
             process.join(60)
             if process.is_alive():
                 process.kill()
 
-    def touch_at(self, step: str) -> None:
-        """Have the first one that comes there touch the stop file."""
-        self._step.value = STEPS.index(step)
-
     def begun(self) -> list[str]:
         """The tasks that have been begun, as often as they were."""
         return self.log.read_text().split()
 
-    def two_passes(self) -> None:
-        """Wait until each process has looked for jobs twice since now."""
-        before = [passes.value for passes in self._passes]
+    def let_all_look(self) -> None:
+        """Wait until each has begun two claims since now.
+
+        So whatever it was doing has come to an end: it has one slot.
+        """
+        before = [looks.value for looks in self._looks]
         deadline = time.monotonic() + 60
         while any(
-            passes.value < start + 2
-            for passes, start in zip(self._passes, before, strict=True)
+            looks.value < start + 2
+            for looks, start in zip(self._looks, before, strict=True)
         ):
             assert time.monotonic() < deadline, 'a process looks no more'
             time.sleep(0.005)
 
 
-class Steps:
-    """Jobs, and a stop file that may be touched at each step of a claim."""
+class SteppedJobs(Jobs):
+    """Jobs whose claim has steps."""
 
-    def __init__(self, jobs, stop, step) -> None:
-        self._jobs, self._stop, self._step = jobs, stop, step
+    def __init__(self, engine, gate: Gate, looks, stopped) -> None:
+        super().__init__(engine)
+        self._gate, self._looks, self._stopped = gate, looks, stopped
         self._taken = False
 
-    def reach(self, name: str) -> None:
-        """Touch the file, if this is where it is to be touched."""
-        with self._step.get_lock():
-            if self._step.value == STEPS.index(name):
-                self._stop.touch()
-                self._step.value = -1
-
-    def stopped(self) -> bool:
-        if not self._taken:
-            self.reach('before the first look')
-        found = self._stop.exists()
-        second = 'after the second look'
-        self.reach(second if self._taken else 'after the first look')
+    def is_stopped(self) -> bool:
+        """The first look or, when a job was taken, the second one."""
+        if self._taken:
+            self._taken = False
+            found = self._stopped()
+            self._gate.reach('after the second look')
+            return found
+        self._looks.value += 1
+        self._gate.reach('before the first look')
+        found = self._stopped()
+        self._gate.reach('after the first look')
         return found
 
-    def candidates(self, me):
-        self._taken = False
-        return self._jobs.candidates(me)
-
     def take(self, task_id, me):
-        self.reach('before the claim')
-        self._taken = self._jobs.take(task_id, me)
+        self._gate.reach('before the claim')
+        self._taken = super().take(task_id, me)
         if self._taken:
-            self.reach('after the claim')
+            self._gate.reach('after the claim')
         return self._taken
 
-    def give_back(self, task_id, me):
-        self._jobs.give_back(task_id, me)
 
-    def get(self, task_id):
-        return self._jobs.get(task_id)
+class NotedRuns:
+    """Tasks that are begun and ended, and between that only noted."""
+
+    def __init__(self, jobs, gate: Gate, me, log: pathlib.Path) -> None:
+        self._jobs, self._gate, self._me, self._log = jobs, gate, me, log
+
+    def run(self, job, live) -> str | None:
+        self._gate.reach('before it is begun')
+        if not self._jobs.begin(job.task_id, self._me):
+            return 'it was not to be begun'
+        with contextlib.closing(_Appended(self._log)) as file:
+            file.write(f'{job.task_id}\n')
+        self._gate.reach('after it is begun')
+        return None
+
+    def settle(self, job, problem: str | None) -> None:
+        self._gate.reach('before its end')
+        status = 'failure' if problem else 'success'
+        self._jobs.end(job.task_id, self._me, status, problem or '')
+        self._gate.reach('after its end')
 
 
-def work(url, stop, log, step, end, passes) -> None:
-    """Claim, begin, write the task's id, end; until it is told to end."""
-    engine = engines.make(sqlalchemy.make_url(url))
-    jobs, me = Jobs(engine), Owner.myself('node-1')
-    steps = Steps(jobs, stop, step)
-    while not end.is_set():
-        steps._taken = False
-        job = claims.claim(steps, me, steps.stopped)
-        if job is not None:
-            _run(jobs, steps, me, job.task_id, log)
-        passes.value += 1
-        if job is None:
-            time.sleep(0.002)
-    engine.dispose()
-
-
-def _run(jobs, steps, me, task_id, log) -> None:
-    steps.reach('before it is begun')
-    assert jobs.begin(task_id, me)
-    with contextlib.closing(_Appended(log)) as file:
-        file.write(f'{task_id}\n')
-    steps.reach('after it is begun')
-    steps.reach('before its end')
-    assert jobs.end(task_id, me, 'success', '')
-    steps.reach('after its end')
+def work(config, log, gate, looks, end) -> None:
+    """An engine that looks for jobs all the time, until it is to end."""
+    conf = configuration.read([f'--config-file={config}'], 'test')
+    database = engines.make(settings.database(conf))
+    me = owners.Owner.myself(owners.node(conf))
+    jobs = SteppedJobs(database, gate, looks, stopfile.find(conf).exists)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        engine = Engine(
+            jobs=jobs,
+            runs=NotedRuns(jobs, gate, me, log),
+            me=me,
+            stopped=jobs.is_stopped,
+            pool=pool,
+            slots=1,
+            heartbeat=HEARTBEAT,
+        )
+        engine.start()
+        while not end.wait(0.002):
+            engine.wake()
+        engine.close()
+        engine.join()
+    database.dispose()
 
 
 class _Appended:

@@ -113,6 +113,19 @@ class TaskDatabase:
             'SELECT status FROM tasks WHERE id = :id', id=task_id
         )
 
+    def write_config(self, folder: pathlib.Path) -> pathlib.Path:
+        """A node on it, whose stop file ``stop`` is named by oslo.config."""
+        file = folder / 'glance-api.conf'
+        url = self.url.render_as_string(hide_password=False)
+        file.write_text(
+            '[DEFAULT]\nworker_self_reference_url = http://node-1\n'
+            f'node_staging_uri = file://{folder}/staging\n'
+            f'[database]\nconnection = {url.replace("$", "$$")}\n'
+            '[healthcheck]\nbackends = disable_by_file\n'
+            f'disable_by_file_path = {folder}/stop\n'
+        )
+        return file
+
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()

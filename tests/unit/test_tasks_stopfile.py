@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import webob
 from oslo_config import cfg
 from oslo_middleware import healthcheck
 from paste.deploy import loadwsgi
@@ -65,37 +66,49 @@ def test_without_a_paste_file_oslo_config_has_all(node):
         ('disable_by_file_path = /x', ''),
         ('backends = other\ndisable_by_file_path = /x', BACKEND),
         (None, ''),
+        (f'{BACKEND}\ndisable_by_file_path = etc/stop', ''),
+        (BACKEND, 'disable_by_file_path = stop'),
     ],
 )
-def test_a_file_that_nobody_looks_for_is_told(node, section, options):
+def test_a_file_that_nobody_looks_for_or_finds_is_told(node, section, options):
     with pytest.raises(errors.StopFileUnknown):
         stopfile.required(node(section, options))
 
 
 @pytest.mark.parametrize('where', ['Paste', 'oslo.config'])
-@pytest.mark.parametrize('asked', ['before', 'after'])
+@pytest.mark.parametrize('asked', ['never', 'before', 'after'])
 def test_it_stops_before_and_after_the_first_health_check(
-    node, tmp_path, where, asked
+    node, tmp_path, monkeypatch, where, asked
 ):
     """The path comes into oslo.config with the first request only."""
     path = f'disable_by_file_path = {tmp_path}/stop'
     conf = (
         node(f'{BACKEND}\n{path}') if where == 'Paste' else node(BACKEND, path)
     )
-    if asked == 'after':
-        section = loadwsgi.appconfig(
-            f'config:{tmp_path}/glance-api-paste.ini', name='healthcheck'
-        ).local_conf
-        plugin = healthcheck.Healthcheck.app_factory(
-            {}, **{**section, 'oslo_config_project': None}
-        )
-        assert plugin is not None
+    # The one that the health check of the same process uses.
+    monkeypatch.setattr(cfg, 'CONF', conf)
+
+    def ask() -> int:
+        file = f'config:{tmp_path}/glance-api-paste.ini'
+        section = loadwsgi.appconfig(file, name='healthcheck').local_conf
+        application = healthcheck.Healthcheck.app_factory({}, **section)
+        request = webob.Request.blank('/healthcheck')
+        return request.get_response(application).status_int
+
+    if asked == 'before':
+        assert ask() == 200
     found = stopfile.find(conf)
     assert not found.exists()
+    if asked == 'after':
+        assert ask() == 200
+        assert conf.healthcheck.disable_by_file_path == f'{tmp_path}/stop'
     (tmp_path / 'stop').touch()
     assert found.exists()
+    assert stopfile.find(conf).exists()
+    assert ask() == 503
     (tmp_path / 'stop').unlink()
     assert not found.exists()
+    assert ask() == 200
 
 
 def test_our_own_paste_file_changes_the_path_alone(tmp_path):

@@ -391,7 +391,7 @@ class GateUnsuitable(GlanceWSGIError):
 
 
 class StopFileUnknown(GlanceWSGIError):
-    """Glance's health check looks for no file, so none takes a node out."""
+    """No file is known by which a node can be taken out."""
 
     code = Exit.STOP_FILE_UNKNOWN
 

@@ -20,6 +20,8 @@ from glance_wsgi.tasks.jobs import Jobs
 
 INTERVAL = 0.5  # seconds between two looks
 
+UNSEEN = 'The node was taken out, but what runs there can not be seen.'
+
 
 class Drain(tasks.TaskVerb, lister.Lister):
     """Take a node out: it begins no import or other task any more.
@@ -43,25 +45,34 @@ class Drain(tasks.TaskVerb, lister.Lister):
             '--timeout',
             metavar='SECONDS',
             type=seconds,
-            help='With --wait: how long. The node stays out when it is over. '
-            '(default: for ever)',
+            help='Wait, as with --wait, but only for so long. The node stays '
+            'out when it is over. (default: for ever)',
         )
         return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        """Touch the file, then look, or wait."""
+        """Touch the file, then look, or wait.
+
+        First the file: the node has to be taken out when its database is the
+        reason.
+        """
         conf = self.node(parsed_args)
-        name = owners.node(conf)
-        with self.jobs(conf) as jobs:
-            touch(pathlib.Path(stopfile.required(conf).path))
-            self.left = (
-                self._wait(jobs, name, parsed_args.timeout)
-                if parsed_args.wait
-                else jobs.owned_on(name)
-            )
-            return tasks.COLUMNS, tasks.rows(jobs, self.left)
+        touch(pathlib.Path(stopfile.required(conf).path))
+        try:
+            with self.jobs(conf) as jobs:
+                self.left = self._look(jobs, owners.node(conf), parsed_args)
+                return tasks.COLUMNS, tasks.rows(jobs, self.left)
+        except errors.GlanceWSGIError as error:
+            raise type(error)(error.cause, error.action, UNSEEN) from error
+
+    def _look(
+        self, jobs: Jobs, name: str, parsed_args: argparse.Namespace
+    ) -> list[Job]:
+        if parsed_args.wait:
+            return self._wait(jobs, name, parsed_args.timeout)
+        return jobs.owned_on(name)
 
     def _wait(self, jobs: Jobs, name: str, timeout: float | None) -> list[Job]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -81,6 +92,7 @@ class Drain(tasks.TaskVerb, lister.Lister):
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Drain; the exit code tells whether something still runs."""
         self.left = []
+        parsed_args.wait |= parsed_args.timeout is not None
         code = super().run(parsed_args)
         if code == errors.Exit.OK and parsed_args.wait and self.left:
             error = errors.NotDrained(

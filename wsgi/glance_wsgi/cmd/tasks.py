@@ -125,17 +125,36 @@ class Examine(TaskVerb, lister.Lister):
         """Look, and repair if that is wanted."""
         conf = self.node(parsed_args)
         patience = watch.SILENCE * conf.task_engine.task_heartbeat
+        self.left = []
         with self.jobs(conf) as jobs:
-            found = Doctor(jobs, configuration.staging(conf), patience).look()
-            self.left = []
-            for one in found:
-                if parsed_args.fix and one.fix is not None:
-                    one.fix()
-                else:
-                    self.left.append(one)
-        return ('kind', 'id', 'what', 'repair'), [
-            (one.kind, one.id, one.what, one.repair) for one in found
-        ]
+            doctor = Doctor(
+                jobs,
+                configuration.staging(conf),
+                patience,
+                conf.worker_self_reference_url,
+                self._wait,
+            )
+            return ('kind', 'id', 'what', 'repair', 'result'), [
+                (one.kind, one.id, one.what, one.repair, result)
+                for one in doctor.look()
+                for result in [self._repair(one, parsed_args.fix)]
+            ]
+
+    def _repair(self, one: Finding, wanted: bool) -> str:
+        """What was done about it; empty if that was not to be done."""
+        done = one.fix() if wanted and one.fix is not None else None
+        if done is None:
+            self.left.append(one)
+        if wanted and one.fix is not None:
+            return done or 'Nothing: it has changed meanwhile.'
+        return ''
+
+    def _wait(self, seconds: float) -> None:
+        db.say(f'Waiting {seconds:.0f} s for signs of life.')
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.go_on()
+            time.sleep(min(left, 1))
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Show what was found; the exit code tells whether some is left."""

@@ -18,8 +18,9 @@ OPTS = [
         help='How often a process that runs imports or other tasks shows in '
         'the database that it lives. One that is silent for six times as '
         'long is taken for dead, and others continue its tasks; on its own '
-        'node that is seen at once. Fewer seconds find a dead node earlier, '
-        'cost more queries, and give a database less time to be restarted in.',
+        'node that is seen within three times that. Fewer seconds find a dead '
+        'node earlier, cost more queries, and give a database less time to be '
+        'restarted in.',
     ),
     cfg.IntOpt(
         'task_attempts',

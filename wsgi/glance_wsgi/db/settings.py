@@ -31,6 +31,8 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 def read(conf: cfg.ConfigOpts, words: Sequence[str], prog: str) -> None:
     """Read `words` and the files that they name, or else the usual ones.
 
+    The usual ones are those of ``glance-manage``.
+
     :param prog: what the person has typed, for messages
     :raises errors.BadOption: a file can't be read
     """
@@ -41,6 +43,33 @@ def read(conf: cfg.ConfigOpts, words: Sequence[str], prog: str) -> None:
     if int(upstream.version().split('.')[0]) >= _READS_DIRECTORIES_OF_API:
         directories += cfg.find_config_dirs('glance', 'glance-api')
     directories += cfg.find_config_dirs('glance', 'glance-manage')
+    _read(conf, words, prog, files, directories)
+
+
+def read_as_server(
+    conf: cfg.ConfigOpts, words: Sequence[str], prog: str
+) -> None:
+    """The same, but the usual ones are those of a Glance that serves.
+
+    It names its files; the directories are those that oslo.config finds for
+    it, with every Glance (``glance.common.wsgi_app``).
+    """
+    _read(
+        conf,
+        words,
+        prog,
+        cfg.find_config_files('glance', 'glance-api'),
+        cfg.find_config_dirs('glance', 'glance-api'),
+    )
+
+
+def _read(
+    conf: cfg.ConfigOpts,
+    words: Sequence[str],
+    prog: str,
+    files: list[str],
+    directories: list[str],
+) -> None:
     try:
         conf(
             args=words,

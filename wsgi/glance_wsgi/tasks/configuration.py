@@ -20,7 +20,7 @@ OPTS = [
 
 
 def read(words: Sequence[str], prog: str) -> cfg.ConfigOpts:
-    """Read the files that `words` name, or else the usual ones.
+    """Read the files that `words` name, and else what the node itself reads.
 
     :raises errors.BadOption: a file can't be read
     """
@@ -33,7 +33,7 @@ def read(words: Sequence[str], prog: str) -> cfg.ConfigOpts:
         halves.STAGING,
     )
     task_engine.register_opts(conf)
-    settings.read(conf, words, prog)
+    settings.read_as_server(conf, words, prog)
     return conf
 
 

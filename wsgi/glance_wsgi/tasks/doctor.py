@@ -41,14 +41,15 @@ class Finding:
     :param id: of the task, the image, or the path of the file
     :param what: what is wrong with it
     :param repair: what is done about it
-    :param fix: does that; None where it is not to be done yet
+    :param fix: does that, and tells what it did; None if there was nothing to
+        do any more. No function where it is not to be done yet
     """
 
     kind: str
     id: str
     what: str
     repair: str
-    fix: Callable[[], object] | None
+    fix: Callable[[], str | None] | None
 
 
 class Doctor:
@@ -56,14 +57,23 @@ class Doctor:
 
     :param staging: where uploads for an import wait on this node
     :param patience: seconds of silence after which a process is dead
+    :param node: this node's name; None if others are called the same
+    :param wait: lets so many seconds pass
     """
 
     def __init__(
-        self, jobs: Jobs, staging: pathlib.Path, patience: float
+        self,
+        jobs: Jobs,
+        staging: pathlib.Path,
+        patience: float,
+        node: str | None = None,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._jobs = jobs
         self._staging = staging
         self._patience = patience
+        self._node = node
+        self._wait = wait
 
     def look(self) -> list[Finding]:
         """Everything that is found, in an order that can be repaired in."""
@@ -75,23 +85,49 @@ class Doctor:
         ]
 
     def _dead_owners(self) -> Iterator[Finding]:
+        silent = []
         for job in self._jobs.all():
             who = job.owner or job.keeper
             if who is None:
                 continue
-            silent = time.time() - job.beat
-            gone = Owner.parse(job.node or '', who).is_dead()
-            if gone or silent > self._patience:
-                yield Finding(
-                    'task',
-                    job.task_id,
-                    f'Its process on {job.node or "its node"} is gone.'
-                    if gone
-                    else f'Its process on {job.node or "its node"} has been '
-                    f'silent for {silent:.0f} s.',
-                    'It goes on as a new task.',
-                    functools.partial(self._jobs.take_over, job),
-                )
+            if Owner.parse(job.node or '', who).is_dead():
+                yield self._dead(job, 'is gone')
+            elif time.time() - job.beat > self._patience:
+                silent.append(job)
+        for job in self._still_silent(silent):
+            yield self._dead(job, f'is silent for {self._patience:.0f} s')
+
+    def _still_silent(self, seen: list[Job]) -> list[Job]:
+        """Those that give no sign of life while somebody looks.
+
+        What a clock says of their last one means little: it is another
+        node's, and nobody gives one while the database is away.
+        """
+        if not seen:
+            return []
+        self._wait(self._patience)
+        signs = {
+            (job.task_id, job.owner, job.keeper, job.beat)
+            for job in self._jobs.all()
+        }
+        return [
+            job
+            for job in seen
+            if (job.task_id, job.owner, job.keeper, job.beat) in signs
+        ]
+
+    def _dead(self, job: Job, how: str) -> Finding:
+        return Finding(
+            'task',
+            job.task_id,
+            f'Its process on {job.node or "its node"} {how}.',
+            'It goes on as a new task.',
+            functools.partial(self._take_over, job),
+        )
+
+    def _take_over(self, job: Job) -> str | None:
+        new = self._jobs.take_over(job)
+        return new and f'It goes on as task {new}.'
 
     def _tasks_without_job(self) -> Iterator[Finding]:
         oldest = records.now() - datetime.timedelta(seconds=SETTLED)
@@ -123,20 +159,42 @@ class Doctor:
                 functools.partial(self._adopt, row) if expired else None,
             )
 
-    def _adopt(self, row: sqlalchemy.Row) -> None:
+    def _adopt(self, row: sqlalchemy.Row) -> str | None:
         task = self._jobs.task(row.id)
-        if task is None:
-            return
-        self._jobs.add(
-            Job(
-                row.id,
-                self._context(row, task),
-                attempts=0 if row.status == 'pending' else 1,
-            )
+        if task is None or task.status != row.status:
+            return None
+        job = Job(
+            row.id,
+            self._context(row, task),
+            host=self._host(task),
+            attempts=0 if row.status == 'pending' else 1,
         )
+        try:
+            self._jobs.add(job)
+        except sqlalchemy.exc.IntegrityError:
+            return None  # somebody else was faster
         made = self._jobs.get(row.id)
-        if made is not None and row.status == 'processing':
-            self._jobs.take_over(made)
+        if made is None or row.status == 'pending':
+            return 'The engines have it.'
+        return self._take_over(made)
+
+    def _host(self, task: records.Task) -> str | None:
+        """The node that has what is staged, as far as that is known."""
+        if _method(task) != 'glance-direct' or self._node is None:
+            return None
+        if any(self._staging.glob(f'{task.image_id}*')):
+            return self._node
+        properties = records.PROPERTIES
+        with self._jobs.reading() as connection:
+            # Glance forgets it when it begins the import.
+            host: str | None = connection.execute(
+                sqlalchemy.select(properties.c.value).where(
+                    properties.c.image_id == task.image_id,
+                    properties.c.name == records.STAGE_HOST,
+                    properties.c.deleted == sqlalchemy.false(),
+                )
+            ).scalar()
+        return host
 
     def _context(
         self, row: sqlalchemy.Row, task: records.Task
@@ -149,15 +207,15 @@ class Doctor:
                     images.c.disk_format, images.c.container_format
                 ).where(images.c.id == task.image_id)
             ).first()
-        method = (task.input.get('import_req') or {}).get('method') or {}
+        method = _method(task)
         return {
             'user_id': row.user_id,
             'project_id': row.owner,
             'roles': [],
             'is_admin': False,
             'request_id': row.request_id,
-            'elevated': method.get('name') == 'copy-image',
-            'needs_token': method.get('name') == 'glance-download',
+            'elevated': method == 'copy-image',
+            'needs_token': method == 'glance-download',
             'disk_format': image and image.disk_format,
             'container_format': image and image.container_format,
         }
@@ -205,18 +263,29 @@ class Doctor:
                 functools.partial(self._unlock, row),
             )
 
-    def _unlock(self, row: sqlalchemy.Row) -> None:
+    def _unlock(self, row: sqlalchemy.Row) -> str | None:
+        images, properties = records.IMAGES, records.PROPERTIES
         with self._jobs.writing() as connection:
-            if row.status == 'importing':
-                connection.execute(
-                    records.IMAGES.update()
-                    .where(
-                        records.IMAGES.c.id == row.id,
-                        records.IMAGES.c.status == 'importing',
-                    )
-                    .values(status='queued')
+            # First the lock: who has it now may change the rest.
+            if not records.unlock(connection, row.id, row.value):
+                return None
+            connection.execute(
+                properties.update()
+                .where(
+                    properties.c.image_id == row.id,
+                    properties.c.name == records.IMPORTING,
+                    properties.c.deleted == sqlalchemy.false(),
                 )
-            records.unlock(connection, row.id, row.value)
+                .values(value='')
+            )
+            freed = connection.execute(
+                images.update()
+                .where(images.c.id == row.id, images.c.status == 'importing')
+                .values(status='queued')
+            )
+        if freed.rowcount:
+            return 'The lock was removed, the image is queued.'
+        return 'The lock was removed.'
 
     def _residue(self) -> Iterator[Finding]:
         for found in residue.find(self._jobs, self._staging, SETTLED):
@@ -225,5 +294,16 @@ class Doctor:
                 str(found.file),
                 found.why,
                 'It is removed.',
-                found.remove,
+                functools.partial(_remove, found),
             )
+
+
+def _method(task: records.Task) -> str | None:
+    """How the task imports; None if it does not."""
+    method = (task.input.get('import_req') or {}).get('method') or {}
+    name: str | None = method.get('name')
+    return name
+
+
+def _remove(found: residue.Residue) -> str | None:
+    return 'It was removed.' if found.remove() else None

@@ -48,6 +48,12 @@ IMAGES = sqlalchemy.table(
 LOCK = 'os_glance_import_task'
 """The property of an image that names the task that works on it."""
 
+IMPORTING = 'os_glance_importing_to_stores'
+"""The one that names the stores that it is being imported to."""
+
+STAGE_HOST = 'os_glance_stage_host'
+"""The one that names the node that has what is staged."""
+
 LOST = (
     'The process that ran this task has ended, and its image is gone or '
     'another task works on it.'

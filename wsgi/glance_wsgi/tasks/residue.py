@@ -34,14 +34,16 @@ class Residue:
     inode: int
     why: str
 
-    def remove(self) -> None:
-        """Remove it, unless another import has staged there since."""
+    def remove(self) -> bool:
+        """Remove it; False if another import has staged there since."""
         try:
-            if self.file.lstat().st_ino == self.inode:
-                LOG.warning('Removing %s: %s', self.file, self.why)
-                self.file.unlink()
+            if self.file.lstat().st_ino != self.inode:
+                return False
+            LOG.warning('Removing %s: %s', self.file, self.why)
+            self.file.unlink()
         except FileNotFoundError:
-            pass
+            return False
+        return True
 
 
 def find(

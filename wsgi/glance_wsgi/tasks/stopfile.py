@@ -57,23 +57,31 @@ def find(conf: cfg.ConfigOpts) -> StopFile:
 
 
 def required(conf: cfg.ConfigOpts) -> StopFile:
-    """The stop file, which has a path and is looked for.
+    """The stop file, which has a path that is looked for, and found.
 
     :raises errors.StopFileUnknown: it isn't
     """
     found = find(conf)
-    if not found.path or not found.watched:
-        what = (
-            f'Its backends do not have {BACKEND}.'
-            if found.path
-            else 'It has no disable_by_file_path.'
-        )
+    what = _problem(found)
+    if what is not None:
         raise errors.StopFileUnknown(
-            f"Glance's health check looks for no file. {what}",
-            f'Set "backends = {BACKEND}" and "disable_by_file_path" in the '
-            f'section [app:{SECTION}] of its Paste file, and reload.',
+            f'No file is known by which this node can be taken out. {what}',
+            f'Set "backends = {BACKEND}" and "disable_by_file_path", an '
+            f'absolute path, in the section [app:{SECTION}] of its Paste '
+            'file, and reload.',
         )
     return found
+
+
+def _problem(found: StopFile) -> str | None:
+    if not found.path:
+        return "Glance's health check has no disable_by_file_path."
+    if not found.watched:
+        return f"The backends of Glance's health check do not have {BACKEND}."
+    if not os.path.isabs(found.path):
+        # Where it is depends on the directory that a server was started in.
+        return f'{found.path} is no absolute path.'
+    return None
 
 
 def _register(conf: cfg.ConfigOpts) -> None:
