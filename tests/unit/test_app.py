@@ -40,7 +40,7 @@ def test_a_configuration_that_is_missing_ends_the_import(tmp_path):
 @pytest.fixture(autouse=True)
 def no_store(monkeypatch):
     """The driver of file stores stays as it is, for other tests."""
-    monkeypatch.setattr(filestore, 'install', lambda: None)
+    monkeypatch.setattr(filestore, 'install', lambda pipelined: None)
 
 
 @pytest.fixture
