@@ -63,7 +63,7 @@ def test_who_looks_silent_and_gives_a_sign_is_left_alone(database, tmp_path):
 
     def sign(seconds):
         waited.append(seconds)
-        database.jobs.live(ELSEWHERE, {})
+        database.jobs.live(ELSEWHERE)
 
     assert doctor(database, tmp_path, sign).look() == []
     assert waited == [60]
