@@ -58,9 +58,6 @@ class Images:
         assert name not in image.extra_properties
         image.extra_properties[name] = value
 
-    def lock(self, task_id):
-        self.image.extra_properties[records.LOCK] = task_id
-
 
 def task(method='web-download', status='pending'):
     given = {

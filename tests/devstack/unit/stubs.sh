@@ -121,7 +121,8 @@ done
 
 # --- programs ---
 
-mkdir -p "$GLANCE_BIN_DIR" "$GLANCE_WSGI_BIN_DIR" "$GLANCE_CONF_DIR" "$DATA_DIR" "$APACHE_LOG_DIR"
+mkdir -p "$GLANCE_BIN_DIR" "$GLANCE_WSGI_BIN_DIR" "$GLANCE_CONF_DIR" \
+    "$DATA_DIR" "$APACHE_LOG_DIR"
 cat >"$GLANCE_BIN_DIR/glance-wsgi" <<'PROGRAM'
 #!/bin/bash
 echo "glance-wsgi $*" >>"$CALLS"

@@ -180,7 +180,7 @@ class Doctor:
 
     def _host(self, task: records.Task) -> str | None:
         """The node that has what is staged, as far as that is known."""
-        if _method(task) != 'glance-direct' or self._node is None:
+        if task.method != 'glance-direct' or self._node is None:
             return None
         if any(self._staging.glob(f'{task.image_id}*')):
             return self._node
@@ -207,15 +207,14 @@ class Doctor:
                     images.c.disk_format, images.c.container_format
                 ).where(images.c.id == task.image_id)
             ).first()
-        method = _method(task)
         return {
             'user_id': row.user_id,
             'project_id': row.owner,
             'roles': [],
             'is_admin': False,
             'request_id': row.request_id,
-            'elevated': method == 'copy-image',
-            'needs_token': method == 'glance-download',
+            'elevated': task.method == 'copy-image',
+            'needs_token': task.method == 'glance-download',
             'disk_format': image and image.disk_format,
             'container_format': image and image.container_format,
         }
@@ -296,13 +295,6 @@ class Doctor:
                 'It is removed.',
                 functools.partial(_remove, found),
             )
-
-
-def _method(task: records.Task) -> str | None:
-    """How the task imports; None if it does not."""
-    method = (task.input.get('import_req') or {}).get('method') or {}
-    name: str | None = method.get('name')
-    return name
 
 
 def _remove(found: residue.Residue) -> str | None:

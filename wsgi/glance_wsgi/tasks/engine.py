@@ -63,7 +63,7 @@ class Engine:
         self._watch = watch.Watch(jobs, me, watch.SILENCE * heartbeat)
         self._held: dict[str, Job] = {}
         self._live: dict[str, Any] = {}
-        self._accepted: set[str] = set()
+        self._arriving: set[str] = set()
         self._changed = threading.Condition()
         self._wanted = False
         self._in_doubt = False
@@ -83,13 +83,15 @@ class Engine:
         :raises Exception: the database fails; nothing was accepted
         """
         # Before it is there to be claimed, by another thread of this process.
+        self._arriving.add(job.task_id)
         self._live[job.task_id] = live
         try:
             self.jobs.add(job)
         except BaseException:
             self._live.pop(job.task_id, None)
             raise
-        self._accepted.add(job.task_id)
+        finally:
+            self._arriving.discard(job.task_id)
         self.wake()
 
     def wake(self) -> None:
@@ -235,7 +237,6 @@ class Engine:
     def _forget_what_is_gone(self) -> None:
         """Executors of jobs that others have run, or that were deleted."""
         # One that is being accepted just now is not there yet.
-        known = set(self._accepted)
+        known = set(self._live) - self._arriving
         for task_id in known - {job.task_id for job in self.jobs.all()}:
             self._live.pop(task_id, None)
-            self._accepted.discard(task_id)

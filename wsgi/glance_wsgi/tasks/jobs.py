@@ -312,8 +312,10 @@ class Jobs:
         if found.status not in records.UNFINISHED:
             # Whoever takes the job lets go of the image.
             return task_id
-        locks = records.holds_lock(connection, found.image_id or '', task_id)
-        if found.status == 'pending' and not (fenced and locks):
+        if found.status == 'pending' and not (
+            fenced
+            and records.holds_lock(connection, found.image_id or '', task_id)
+        ):
             return task_id
         new = records.continue_as_new(connection, found)
         if new is None:

@@ -76,6 +76,13 @@ class Task:
     input: dict[str, Any]
     message: str
 
+    @property
+    def method(self) -> str | None:
+        """How it imports; None if it does not."""
+        method = (self.input.get('import_req') or {}).get('method') or {}
+        name: str | None = method.get('name')
+        return name
+
 
 def now() -> datetime.datetime:
     """The time as Glance writes it: UTC, without saying so."""

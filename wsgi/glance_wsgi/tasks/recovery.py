@@ -15,6 +15,7 @@ has reached are emptied before.
 import contextlib
 import logging
 import pathlib
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -156,8 +157,6 @@ class Interrupted:
         self._changes = api_image_import.ImportActionWrapper(
             repo, image.image_id, task.id
         )
-        request = task.input.get('import_req', {})
-        self.method = request.get('method', {}).get('name')
         self.reached = [
             place['metadata'].get('store') for place in image.locations
         ]
@@ -209,7 +208,7 @@ class Interrupted:
 
     def is_complete(self) -> bool:
         """Whether only the end of the import is missing."""
-        if self.method == COPY:
+        if self.task.method == COPY:
             return not self.left
         # An administrator can deactivate it from then on.
         return self.image.status in ('active', 'deactivated')
@@ -222,7 +221,7 @@ class Interrupted:
         """The end of an import whose image is complete."""
         if self.task.type != 'api_image_import':
             return
-        staged = self._mine(self._staging())
+        staged = self._mine(self._staged_files())
         self._remove_partial()
         with self._changes as action:
             action.remove_importing_stores(self._wanted)
@@ -234,12 +233,12 @@ class Interrupted:
 
         :returns: why it can't be; None if it can
         """
-        if self.method == DIRECT and self._staged() is None:
+        if self.task.method == DIRECT and self._staged() is None:
             return STAGED
         self._remove_partial()
-        if self.method == COPY:
+        if self.task.method == COPY:
             self.task.input['backend'] = self.left
-        elif self.method == DIRECT:
+        elif self.task.method == DIRECT:
             self.task.input['backend'] = self.left
             self._take_up_staged()
         else:
@@ -261,9 +260,9 @@ class Interrupted:
             return
         if self.image.status == 'uploading':
             return  # not begun: what is staged can be imported
-        staged = self._mine(self._staging())
+        staged = self._mine(self._staged_files())
         self._remove_partial()
-        if self.method == COPY:
+        if self.task.method == COPY:
             with self._changes as action:
                 action.remove_importing_stores(self._wanted)
                 action.add_failed_stores(self.left)
@@ -275,7 +274,7 @@ class Interrupted:
         _unlink(staged)
 
     def _start_again(self, job: Job) -> None:
-        staged = self._mine(self._staging())
+        staged = self._mine(self._staged_files())
         with self._changes as action:
             for store in self.reached:
                 action.remove_location_for_store(store)
@@ -294,7 +293,7 @@ class Interrupted:
         assert staged is not None
         whole = _staging() / self.image.image_id
         facts = {}
-        others = self._mine(set(self._staging()) - {whole, staged})
+        others = self._mine(set(self._staged_files()) - {whole, staged})
         if staged != whole:
             # A plugin removes the original when it is done with it.
             staged.rename(whole)
@@ -317,7 +316,7 @@ class Interrupted:
     def _beside(self, whole: pathlib.Path) -> list[pathlib.Path]:
         return sorted(whole.parent.glob(f'{whole.name}.*'))
 
-    def _staging(self) -> list[pathlib.Path]:
+    def _staged_files(self) -> list[pathlib.Path]:
         whole = _staging() / self.image.image_id
         return [whole, *self._beside(whole)]
 
@@ -374,7 +373,8 @@ def _identity(path: pathlib.Path) -> tuple[int, int] | None:
         facts = path.stat()
     except FileNotFoundError:
         return None
-    return (facts.st_dev, facts.st_ino) if path.is_file() else None
+    regular = stat.S_ISREG(facts.st_mode)
+    return (facts.st_dev, facts.st_ino) if regular else None
 
 
 def _unlink(files: Mapping[pathlib.Path, Any]) -> None:
