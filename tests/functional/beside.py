@@ -46,12 +46,14 @@ def started(
     etc: pathlib.Path,
     log: pathlib.Path,
     patience: float = 30,
+    asked: str = '/healthcheck',
 ) -> Iterator[tuple[subprocess.Popen, openstack.connection.Connection]]:
     """Another server's process, and openstacksdk by way of it.
 
     :param command: the server, with a place for its port
     :param etc: where Glance finds its configuration
     :param patience: seconds in which it ends when it is told to
+    :param asked: what shows that it serves
     """
     name, *words = command
     if not (toolkit.BIN / name).exists():
@@ -75,7 +77,9 @@ def started(
         ) as process,
     ):
         try:
-            _wait_until_healthy(f'http://127.0.0.1:{port}', process, log)
+            _wait_until_serving(
+                f'http://127.0.0.1:{port}{asked}', process, log
+            )
             with openstack.connect(
                 load_envvars=False,
                 image_endpoint_override=f'http://127.0.0.1:{port}/v2',
@@ -87,7 +91,7 @@ def started(
             process.wait(patience)
 
 
-def _wait_until_healthy(
+def _wait_until_serving(
     url: str, process: subprocess.Popen, log: pathlib.Path
 ) -> None:
     """Ask the server until it serves; show its log if it does not."""
@@ -95,7 +99,7 @@ def _wait_until_healthy(
     while process.poll() is None and time.monotonic() < deadline:
         # A server that still loads the application may accept, and be late.
         with contextlib.suppress(requests.ConnectionError, requests.Timeout):
-            if requests.get(f'{url}/healthcheck', timeout=5).ok:
+            if requests.get(url, timeout=5).ok:
                 return
         time.sleep(0.1)
     pytest.fail(log.read_text())

@@ -110,6 +110,19 @@ def test_what_goes_wrong_is_mended_around_the_file():
     assert add.index('try:') < opened < add.index('except IOError as e:')
 
 
+def test_only_one_function_removes_what_could_not_be_written():
+    """By a path that its first argument is, in every case."""
+    from glance_store._drivers import filesystem
+
+    text = inspect.getsource(filesystem.Store)
+    text = text[text.index('def add(') : text.index('def _delete_partial')]
+    removals = text.count('self._delete_partial(filepath, image_id)')
+    assert removals == text.count('_delete_partial') > 0
+    assert 'unlink' not in text
+    delete = inspect.getsource(filesystem.Store._delete_partial)
+    assert delete.count('unlink(filepath)') == 1
+
+
 def test_uploads_imports_and_staging_all_come_by_the_store():
     from glance import location
     from glance.api.v2 import image_data

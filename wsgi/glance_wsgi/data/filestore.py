@@ -5,8 +5,8 @@ is too large or too small, what is removed after an error, which error that is.
 It only finds other things under the names that it reads, hashes and writes
 by. So its results are its own, for uploads, for staging and for what an import
 puts into a store alike; and stores keep their kind, ``file``, in every
-configuration. tests/unit/test_filestore.py pins each name on every supported
-Glance.
+configuration. tests/functional/test_store_contract.py pins each name on every
+supported Glance.
 
 What is removed after an error is removed by its path. A process that was
 stopped for a while may find another file there, of the one that has taken over

@@ -3,25 +3,26 @@
 ``glance.api.common`` keeps a pool of threads by name, and each request that
 begins a task gives it one. ``glance.async_.taskflow_executor`` makes a pool
 for every task. Ours take the places of both; all else is Glance's, unchanged.
-tests/unit/test_tasks_contract.py pins the names.
+tests/functional/test_tasks_contract.py pins the names.
 """
 
 import concurrent.futures
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
 
+from glance_wsgi.tasks import tokens
 from glance_wsgi.tasks.jobs import Job
+
+LOG = logging.getLogger(__name__)
 
 KEPT = (
     *('user_id', 'project_id', 'domain_id', 'user_domain_id'),
     *('project_domain_id', 'roles', 'is_admin', 'request_id'),
 )
 """What is kept of a request's context: never a token, nor a catalogue."""
-
-TOKENLESS = ('file', 'http', 'rbd', 's3', 'vmware')
-"""Stores that are used with the service's credentials, not the user's."""
 
 POOL = 'tasks_pool'
 
@@ -44,6 +45,29 @@ def pools(pool: Any, executor: concurrent.futures.Executor) -> None:
 
     common._CACHED_THREAD_POOL[POOL] = pool
     taskflow_executor.TaskExecutor._fetch_an_executor = staticmethod(fetch)
+
+
+def one_store_after_the_other() -> None:
+    """Have no import write several stores at once, which Glance 33 can do.
+
+    Glance makes a pool for each such import, and its threads write locations
+    without the image's lock, so nobody could go on with it (glance.async_.
+    flows.parallel_api_image_import).
+    """
+    # Its options are registered when it is imported.
+    from glance.async_.flows import api_image_import  # noqa: F401
+
+    options = cfg.CONF.image_import_opts
+    number = getattr(options, 'max_parallel_stores', 1)
+    if number <= 1:
+        return
+    LOG.warning(
+        '[image_import_opts] max_parallel_stores is %s. An import that could '
+        'not go on after a crash would be lost: one store is written after '
+        'the other.',
+        number,
+    )
+    cfg.CONF.set_override('max_parallel_stores', 1, 'image_import_opts')
 
 
 def shared_executor(size: int) -> concurrent.futures.ThreadPoolExecutor:
@@ -78,7 +102,13 @@ def job(run: Callable[..., Any], executor: Any, node: str, me: str) -> Job:
     method = given.get('import_req', {}).get('method', {}).get('name')
     context = {name: getattr(executor.context, name, None) for name in KEPT}
     image = _image(executor, given.get('image_id'))
-    needs_token = method == 'glance-download' or _uses_token(image)
+    # Location imports, and the old API, do not say which store.
+    stores = given.get('backend') or tokens.every_store(cfg.CONF)
+    needs_token = (
+        method == 'glance-download'
+        or 'img_signature' in getattr(image, 'extra_properties', {})
+        or tokens.used(cfg.CONF, stores)
+    )
     return Job(
         task.task_id,
         {
@@ -108,12 +138,6 @@ def _image(executor: Any, image_id: str | None) -> Any:
         return (executor.admin_repo or executor.image_repo).get(image_id)
     except exception.NotFound:
         return None
-
-
-def _uses_token(image: Any) -> bool:
-    kinds = set((cfg.CONF.enabled_backends or {}).values())
-    signed = 'img_signature' in getattr(image, 'extra_properties', {})
-    return signed or not kinds <= set(TOKENLESS)
 
 
 class Gateway:

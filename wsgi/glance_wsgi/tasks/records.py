@@ -2,7 +2,7 @@
 
 This module alone uses them: Glance's public way to a task reads it and writes
 it back, which two processes can do at once. All statements here are of one
-transaction that the caller has begun. tests/unit/test_tasks_contract.py
+transaction that the caller has begun. tests/functional/test_tasks_contract.py
 compares the names with the models of every supported Glance.
 """
 

@@ -392,7 +392,7 @@ def _staging() -> pathlib.Path:
 def _is_file_store(store: str | None) -> bool:
     conf = cfg.CONF
     if store is None:
-        return conf.glance_store.default_store == 'file'
+        return conf.glance_store.default_store in ('file', 'filesystem')
     return conf.enabled_backends.get(store) == 'file'
 
 

@@ -156,6 +156,7 @@ def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
         ),
     )
     glance.pools(Pool(engine), shared)
+    glance.one_store_after_the_other()
     return engine
 
 

@@ -7,6 +7,8 @@ options are global, so all of it happens in a process of its own, once.
 import contracts
 import pytest
 
+pytestmark = pytest.mark.smoke
+
 CODE = """if True:
     import contextlib, json, threading, time
 
