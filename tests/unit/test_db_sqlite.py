@@ -1,10 +1,13 @@
 """Turns on a real SQLite file, with the engine that Glance uses."""
 
 import contextlib
+import os
+import shutil
 import sqlite3
 
 import pytest
 import sqlalchemy
+from oslo_db import exception
 from oslo_db.sqlalchemy import engines
 
 from glance_wsgi.db import sqlite
@@ -26,6 +29,31 @@ def take_turns():
     sqlalchemy.event.remove(
         sqlalchemy.Engine, 'before_cursor_execute', sqlite._begin
     )
+    sqlite._server = 0
+    for _, connection in sqlite._kept.values():
+        connection.close()
+    sqlite._kept.clear()
+
+
+@pytest.fixture
+def transact(take_turns, file):
+    """Begins a transaction in the database, and ends it."""
+    engine = engines.create_engine(f'sqlite:///{file}')
+    take_turns(None)
+
+    def run():
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text('SELECT * FROM images')).all()
+
+    return run
+
+
+def log(file):
+    """The log's inode; None if there is none."""
+    try:
+        return file.with_name(f'{file.name}-wal').stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def writes(file):
@@ -97,3 +125,43 @@ def test_without_turns_a_writer_may_come_in_between(file):
     seen = []
     application(file, seen)({}, None)
     assert seen == [True]
+
+
+def test_the_log_stays_while_a_process_serves(transact, file):
+    """Made anew by root it would be root's, until that has given it away."""
+    transact()
+    assert log(file) is None  # as SQLite has it
+    sqlite.serving()
+    transact()
+    before = log(file)
+    assert before
+    transact()
+    assert log(file) == before
+
+
+def test_a_process_that_may_fork_keeps_nothing_open(transact, file):
+    sqlite.serving()
+    child = os.fork()
+    if not child:
+        transact()
+        os._exit(log(file) is not None)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_database_that_was_replaced_is_opened_anew(transact, file):
+    sqlite.serving()
+    transact()
+    new = file.with_name('new')
+    shutil.copy(file, new)
+    new.rename(file)
+    transact()
+    facts = file.stat()
+    assert sqlite._kept[str(file)][0] == (facts.st_dev, facts.st_ino)
+
+
+def test_what_cannot_be_opened_is_told_by_who_uses_it(transact, file):
+    sqlite.serving()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(exception.DBError, match='unable to open'):
+        transact()

@@ -102,12 +102,10 @@ def job(run: Callable[..., Any], executor: Any, node: str, me: str) -> Job:
     method = given.get('import_req', {}).get('method', {}).get('name')
     context = {name: getattr(executor.context, name, None) for name in KEPT}
     image = _image(executor, given.get('image_id'))
-    # Location imports, and the old API, do not say which store.
-    stores = given.get('backend') or tokens.every_store(cfg.CONF)
     needs_token = (
         method == 'glance-download'
         or 'img_signature' in getattr(image, 'extra_properties', {})
-        or tokens.used(cfg.CONF, stores)
+        or tokens.used(cfg.CONF, _stores(given))
     )
     return Job(
         task.task_id,
@@ -121,6 +119,14 @@ def job(run: Callable[..., Any], executor: Any, node: str, me: str) -> Job:
         host=node if method == 'glance-direct' else None,
         keeper=me if needs_token else None,
     )
+
+
+def _stores(given: dict[str, Any]) -> list[str | None]:
+    """The stores that a task uses, from its input."""
+    if given.get('loc_url', '').startswith('http'):
+        return []
+    # Other locations, and the old API, do not say which.
+    return given.get('backend') or tokens.every_store(cfg.CONF)
 
 
 def named(run: Callable[..., Any]) -> tuple[str, str | None]:

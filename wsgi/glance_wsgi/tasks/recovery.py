@@ -220,6 +220,7 @@ class Interrupted:
     def finish(self) -> None:
         """The end of an import whose image is complete."""
         if self.task.type != 'api_image_import':
+            self._forget_hash()
             return
         staged = self._mine(self._staged_files())
         self._remove_partial()
@@ -358,12 +359,19 @@ class Interrupted:
                 database.image_location_delete(
                     admin, self.image.image_id, place['id'], 'deleted'
                 )
+        self._forget_hash()
+
+    def _forget_hash(self) -> None:
+        """The hash of a location that nobody computes any more."""
         image = self._repo.get(self.image.image_id)
         before = image.status
+        # Glance would ask that host to delete the image.
         image.extra_properties.pop('os_glance_hash_op_host', None)
-        image.os_hash_algo = None
         if before == 'importing':
             image.status = 'queued'
+            image.os_hash_value = image.checksum = None
+        if image.os_hash_value is None:
+            image.os_hash_algo = None
         self._repo.save(image, before)
 
 

@@ -16,6 +16,7 @@ from glance_wsgi.conf import task_engine
 from glance_wsgi.data import halves
 from glance_wsgi.db import engines
 from glance_wsgi.db import settings
+from glance_wsgi.db import sqlite
 from glance_wsgi.tasks import configuration
 from glance_wsgi.tasks import glance
 from glance_wsgi.tasks import owners
@@ -239,6 +240,7 @@ class Starter:
         with self._lock:
             if self._started:
                 return
+            sqlite.serving()
             engine = _engine(self._database, self.ending)
             engine.start()
             self._started = True
