@@ -103,6 +103,9 @@ CODE = """if True:
         assert hasattr(api_image_import._ImportActions, name), name
     inspect.signature(api_image_import.ImportActionWrapper).bind(
         'repo', 'image', 'task')
+    inspect.signature(made.image_repo.set_property_atomic).bind(
+        'image', 'name', 'value')
+    inspect.signature(made.image_repo.save).bind('image', 'from_state')
     inspect.signature(db.get_api().image_location_delete).bind(
         'context', 'image', 'location', 'deleted')
     print(json.dumps(facts))
@@ -191,6 +194,41 @@ def test_what_a_location_import_leaves_has_its_names():
     text = source('async_/flows/location_import.py')
     assert '"os_glance_hash_op_host"' in text
     assert 'image.os_hash_algo' in text
+
+
+def test_a_location_import_has_its_image_from_where_its_lock_is_looked_at():
+    """Whatever it undoes begins with looking for the image."""
+    text = source('async_/flows/location_import.py')
+    undoing = text.split('def revert(')[1:]
+    assert undoing
+    for step in undoing:
+        found = step.index('self.image_repo.get(self.image_id)')
+        assert 'locations.pop' not in step[:found]
+        assert 'except exception.NotFound' in step
+    assert text.count('.save(image)') == text.count('self.image_repo.save(')
+    assert 'db_api' not in text
+
+
+def test_what_names_the_stores_of_an_import_has_its_name():
+    from glance_wsgi.tasks import records
+
+    text = source('async_/flows/api_image_import.py')
+    assert f'"{records.IMPORTING}"' in text
+
+
+def test_glance_lets_a_lock_be_broken_after_as_long_as_we_say():
+    from glance_wsgi.tasks import doctor
+
+    text = source('api/v2/images.py')
+    rule = text[text.index('def _enforce_import_lock') :]
+    rule = rule[: rule.index('def ', 4)]
+    assert 'expiry = datetime.timedelta(minutes=60)' in rule
+    assert 'if task.status == "pending":' in rule
+    assert 'expiry *= 2' in rule
+    minutes = {
+        status: age.seconds / 60 for status, age in doctor.EXPIRY.items()
+    }
+    assert minutes == {'processing': 60, 'pending': 120}
 
 
 def test_conversion_removes_the_original_when_it_is_done():

@@ -4,6 +4,8 @@ Guards against what Glance alone does: with 4 processes and 100 tasks, 92 were
 run by several.
 """
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -20,6 +22,7 @@ from glance_wsgi.tasks import engine
 from glance_wsgi.tasks import records
 from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.doctor import Doctor
+from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.owners import Owner
 from glance_wsgi.tasks.tables import JOBS
 
@@ -339,6 +342,58 @@ def test_the_end_waits_for_a_claim_that_is_being_made(database, monkeypatch):
     go_on.set()
     end.join(60)
     assert not end.is_alive()
+
+
+class GivenBack:
+    """Runs the same job twice; the first is given back, and ends last."""
+
+    def __init__(self, jobs) -> None:
+        self.jobs, self.executors = jobs, []
+        self.second, self.end = threading.Event(), threading.Event()
+
+    def run(self, job, live):
+        self.executors.append(live)
+        if len(self.executors) == 2:
+            self.second.set()
+            assert self.end.wait(60)
+
+    def settle(self, job, problem):
+        if len(self.executors) == 1:
+            self.jobs.give_back(job.task_id, ME)
+            self.engine.wake()
+            assert self.second.wait(60)
+        else:
+            self.jobs.end(job.task_id, ME, 'success', '')
+
+
+def test_a_job_that_is_given_back_runs_again_with_all_that_it_had(database):
+    """Its first run is not quite over then, and takes nothing from it."""
+    runs = GivenBack(database.jobs)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        made = runs.engine = engine.Engine(
+            database.jobs, runs, ME, go, pool, slots=2, heartbeat=0.1
+        )
+        over = threading.Event()
+
+        @contextlib.contextmanager
+        def told():
+            yield
+            over.set()
+
+        made.around = told
+        made.start()
+        task_id = database.task(job=False)
+        made.submit(Job(task_id, {}, keeper=str(ME)), 'its executor')
+        assert runs.second.wait(60) and over.wait(60)
+        assert runs.executors == ['its executor'] * 2
+        assert made.running() == [task_id]
+        made._give_back_unknown()
+        assert database.jobs.get(task_id).owner == str(ME)
+        runs.end.set()
+        made.close()
+        made.join()
+    assert database.jobs.get(task_id) is None
+    assert made._live == {}
 
 
 # --- who is dead ---

@@ -22,7 +22,9 @@ def work(workspace):
         workspace / 'locations',
         '--workers=2',
         '--stores=fast:file,cheap:file,web:http',
-        settings=interrupted.SETTINGS,
+        # Locations are kept encrypted with it.
+        settings='[DEFAULT]\nmetadata_encryption_key = 0123456789abcdef\n'
+        + interrupted.SETTINGS,
     ) as deployment:
         yield interrupted.Work(deployment)
 
@@ -59,11 +61,27 @@ def add_location(cloud, image, url, digest=None):
     assert response.status_code == 202, response.text
 
 
-def locations(work, image) -> list[tuple]:
-    return work.query(
-        'SELECT value FROM image_locations WHERE image_id = ? AND deleted = 0',
-        image.id,
+def locations(work, image) -> int:
+    """How many it has."""
+    return len(
+        work.query(
+            'SELECT 1 FROM image_locations WHERE image_id = ? AND deleted = 0',
+            image.id,
+        )
     )
+
+
+def suspend(work, runner) -> None:
+    """Stop a process, but not where it keeps all others from writing."""
+
+    def is_stopped() -> bool:
+        runner.suspend()
+        if work.is_free():
+            return True
+        runner.resume()
+        return False
+
+    toolkit.until(is_stopped, 'it is stopped')
 
 
 def test_killed_while_a_location_is_compared_with_its_hash(
@@ -75,12 +93,42 @@ def test_killed_while_a_location_is_compared_with_its_hash(
     interrupted.end(work.runner(image))
     message = work.assert_usable(cloud, image)
     assert 'Add the location again' in message
-    assert locations(work, image) == []
+    assert locations(work, image) == 0
     web.gate.set()
     add_location(cloud, image, web.url, digest)
     work.over(image)
     images.assert_holds(cloud, image, web.body)
     assert cloud.image.get_image(image).hash_value == digest
+
+
+def test_who_wakes_up_when_a_location_was_added_again_does_no_damage(
+    work, cloud, image, web
+):
+    """It compares to the end what it has; the image has another task since."""
+    digest = hashlib.sha512(web.body).hexdigest()
+    add_location(cloud, image, web.url, digest)
+    runner = work.runner(image)
+    suspend(work, runner)
+    work.assert_usable(cloud, image)
+    with interrupted.GatedWeb(images.random_bytes(MIB)) as other:
+        other.gate.set()
+        right = hashlib.sha512(other.body).hexdigest()
+        add_location(cloud, image, other.url, right)
+        work.over(image)
+        images.assert_holds(cloud, image, other.body)
+        asleep = work.deployment.log.stat().st_size
+        web.gate.set()
+        runner.resume()
+        first = work.tasks(image)[0][0]
+
+        def it_has_stopped() -> bool:
+            log = work.deployment.log.read_text()[asleep:]
+            return f'{first} lost its lock during execution' in log
+
+        toolkit.until(it_has_stopped, 'it has found its lock gone', within=60)
+        images.assert_holds(cloud, image, other.body)
+        assert cloud.image.get_image(image).hash_value == right
+        assert locations(work, image) == 1
 
 
 def test_killed_while_the_hash_of_a_location_is_computed(
@@ -104,7 +152,8 @@ def test_killed_while_the_hash_of_a_location_is_computed(
         "AND name LIKE 'os_glance_%'",
         image.id,
     )
-    assert locations(work, image) == [(web.url,)]
+    assert locations(work, image) == 1
+    assert work.tasks(image)[-1][1] == 'success'
     cloud.image.delete_image(image)
 
 

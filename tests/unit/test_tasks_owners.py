@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from glance_wsgi.tasks import owners
 from glance_wsgi.tasks.owners import Owner
 
 
@@ -48,6 +49,15 @@ def test_a_process_that_has_ended_is_dead_before_anybody_has_waited(process):
 def test_a_process_that_is_stopped_lives(process):
     process.send_signal(signal.SIGSTOP)
     assert not owner(process).is_dead()
+
+
+def test_a_process_that_proc_hides_lives(process, monkeypatch):
+    one = owner(process)
+    monkeypatch.setattr(owners, '_started', lambda pid: None)
+    assert not one.is_dead()
+    process.kill()
+    process.wait()
+    assert one.is_dead()
 
 
 def test_another_process_with_the_same_id_is_not_it(process):

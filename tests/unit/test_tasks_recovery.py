@@ -4,6 +4,7 @@ Glance's own wrapper makes the changes; the image and where it is kept are
 stand-ins that a test can change in between.
 """
 
+import dataclasses
 import sys
 import threading
 import types
@@ -183,6 +184,41 @@ def test_a_store_that_fails_again_does_not_keep_its_task_from_ending(store):
     assert 'Stale file handle' in why
 
 
+def test_an_image_that_cannot_be_read_does_not_keep_its_task_from_ending():
+    class Unreadable(Images):
+        def get(self, image_id):
+            raise ValueError('no key for it')
+
+    why = given_up(Unreadable())
+    assert why.startswith('The reason.')
+    assert 'no key for it' in why
+
+
+def test_what_a_location_was_said_to_hold_goes_with_it(monkeypatch):
+    """Otherwise the next location would have a digest that is not its own."""
+    images = Images(status='queued', locations=[('web', 'http://x/')])
+    images.image.os_hash_algo = 'sha512'
+    images.image.os_hash_value = images.image.checksum = 'as the user said'
+
+    def delete(context, image_id, location_id, status):
+        assert (image_id, location_id) == (IMAGE, 7)
+        images.image.locations = []
+
+    images.image.locations[0]['id'] = 7
+    monkeypatch.setattr(
+        'glance.db.get_api',
+        lambda: types.SimpleNamespace(image_location_delete=delete),
+    )
+    adding = dataclasses.replace(
+        task(), type='location_import', input={'loc_url': 'http://x/'}
+    )
+    recovery.Interrupted(images, images.image, adding).put_back(JOB)
+    assert images.image.os_hash_value is None
+    assert images.image.checksum is None
+    assert images.image.os_hash_algo is None
+    assert images.image.status == 'queued'
+
+
 def test_a_database_that_is_away_is_waited_for(store):
     def away(self, job):
         raise sqlalchemy.exc.OperationalError('', {}, OSError(2013, 'lost'))
@@ -208,14 +244,16 @@ def test_an_executor_can_be_used_again_when_nothing_was_begun():
                 self.away = False
                 raise OSError('the database is away')
             return types.SimpleNamespace(
-                task_id=task_id, run=lambda executor: executor.begin(self)
+                task_id=task_id,
+                type='import',
+                run=lambda executor: executor.begin(self),
             )
 
         def save(self, task):
             self.saved += 1
 
     class Executor:
-        task_repo = Repository()
+        task_repo, image_repo = Repository(), None
 
         def begin(self, task):
             self.task_repo.save(types.SimpleNamespace(task_id='mine'))

@@ -166,14 +166,18 @@ class Engine:
     def _run(self, job: Job) -> None:
         try:
             with self.around():
-                live = self._live.pop(job.task_id, None)
-                self._finish(job, live, self._attempt(job, live))
+                # Kept until the job is gone: whoever is given it back, by
+                # this process, needs it once more.
+                live = self._live.get(job.task_id)
+                self._finish(job, self._attempt(job, live))
         except Exception:
             LOG.exception('Task %s is left to others.', job.task_id)
             self._in_doubt = True
         finally:
             with self._changed:
-                self._held.pop(job.task_id, None)
+                # Another slot may have claimed it since it was given back.
+                if self._held.get(job.task_id) is job:
+                    del self._held[job.task_id]
                 self._wanted = True
                 self._changed.notify_all()
 
@@ -188,7 +192,7 @@ class Engine:
             self._closing.wait(RETRY)
             return None
 
-    def _finish(self, job: Job, live: Any, problem: str | None) -> None:
+    def _finish(self, job: Job, problem: str | None) -> None:
         while True:
             try:
                 self._runs.settle(job, problem)
@@ -198,9 +202,8 @@ class Engine:
                     raise
                 LOG.warning('Task %s can not be settled now.', job.task_id)
                 self._closing.wait(RETRY)
-        kept = self.jobs.get(job.task_id)
-        if kept is not None and kept.owner is None and live is not None:
-            self._live[job.task_id] = live
+        if self.jobs.get(job.task_id) is None:
+            self._live.pop(job.task_id, None)
 
     # --- signs of life ---
 

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from glance_wsgi.tasks import tokens
 from glance_wsgi.tasks.jobs import Job
+from glance_wsgi.tasks.records import LOCK
 
 LOG = logging.getLogger(__name__)
 
@@ -186,13 +187,16 @@ def run(task_id: str, executor: Any, begin: Callable[[], bool]) -> None:
     :raises NotBegun: `begin` says no
     :raises Exception: whatever Glance raises; the task may have failed then
     """
-    repo = executor.task_repo
-    executor.task_repo = _BegunOnce(repo, begin)
+    tasks, images = executor.task_repo, executor.image_repo
+    task = tasks.get(task_id)
+    executor.task_repo = _BegunOnce(tasks, begin)
+    if task.type == 'location_import':
+        executor.image_repo = _WhileLocked(images, task_id)
     try:
-        executor.task_repo.get(task_id).run(executor)
+        task.run(executor)
     finally:
         # It may be run once more, and then begins once more.
-        executor.task_repo = repo
+        executor.task_repo, executor.image_repo = tasks, images
 
 
 class _BegunOnce:
@@ -211,3 +215,35 @@ class _BegunOnce:
             self._repo.save(task)
         elif not begin():
             raise NotBegun(task.task_id)
+
+
+class _WhileLocked:
+    """Glance's images, while one is locked for a task.
+
+    A location import looks at its lock with its first step only (glance.
+    async_.flows.location_import). Should it be stopped, and another task have
+    the image when it wakes up, it would save what the image was, and undo
+    that by removing a location, and the data with it.
+    """
+
+    def __init__(self, repo: Any, task_id: str) -> None:
+        self._repo, self._task_id = repo, task_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._repo, name)
+
+    def get(self, image_id: str) -> Any:
+        """The image; as if there was none, where the lock is another's."""
+        from glance.common import exception
+
+        image = self._repo.get(image_id)
+        if image.extra_properties.get(LOCK) != self._task_id:
+            raise exception.ImageNotFound(
+                f'Image {image_id} has another task than {self._task_id} now.'
+            )
+        return image
+
+    def save(self, image: Any, *words: Any, **options: Any) -> None:
+        """Save it, if `get` still finds it."""
+        self.get(image.image_id)
+        self._repo.save(image, *words, **options)

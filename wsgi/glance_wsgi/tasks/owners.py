@@ -48,11 +48,12 @@ class Owner:
 
     def is_dead(self) -> bool:
         """Whether it is known to be: False where it can't be seen."""
-        return (
-            self.place == place()
-            and self.pid > 0
-            and _started(self.pid) != self.started
-        )
+        if self.place != place() or self.pid <= 0:
+            return False
+        started = _started(self.pid)
+        if started is None:
+            return not _exists(self.pid)
+        return started != self.started
 
 
 def node(conf: cfg.ConfigOpts) -> str:
@@ -72,9 +73,9 @@ def place() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat; None if there is no such process.
+    """Field 22 of /proc/PID/stat; None if it can't be read.
 
-    A zombie does nothing any more, whoever still has to wait for it.
+    0 for a zombie: it does nothing any more, whoever still has to wait for it.
     """
     try:
         text = pathlib.Path(f'/proc/{pid}/stat').read_text()
@@ -82,4 +83,15 @@ def _started(pid: int) -> int | None:
         return None
     # The second field, in parentheses, may have anything in it.
     fields = text.rpartition(')')[2].split()
-    return None if fields[0] in 'ZX' else int(fields[19])
+    return 0 if fields[0] in 'ZX' else int(fields[19])
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process, which /proc may hide (proc(5), hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -123,18 +123,18 @@ class Recovery:
         """End a task, and put its image back where its owner can use it."""
         from glance.common import exception
 
-        image = Interrupted.find(self._gateway, task)
-        if image is not None and image.lock():
-            try:
+        try:
+            image = Interrupted.find(self._gateway, task)
+            if image is not None and image.lock():
                 image.put_back(job)
-            except (TakenOver, exception.TaskAbortedError):
-                LOG.info('Image %s has another task now.', task.image_id)
-            except Exception as error:
-                if is_of_database(error):
-                    raise
-                # It would fail again and again, and hold everything up.
-                LOG.exception('Image %s', task.image_id)
-                reason = NOT_PUT_BACK.format(reason, error)
+        except (TakenOver, exception.TaskAbortedError):
+            LOG.info('Image %s has another task now.', task.image_id)
+        except Exception as error:
+            if is_of_database(error):
+                raise
+            # It would fail again and again, and hold everything up.
+            LOG.exception('Image %s', task.image_id)
+            reason = NOT_PUT_BACK.format(reason, error)
         self._end(job, 'failure', reason)
 
     def _end(self, job: Job, status: str, message: str) -> None:
@@ -351,13 +351,14 @@ class Interrupted:
         from glance import context
         from glance import db
 
-        admin, database = context.get_admin_context(), db.get_api()
-        found = database.image_get(admin, self.image.image_id)
-        for place in found['locations']:
+        for place in self.image.locations:
             if place['url'] == self.task.input.get('loc_url'):
                 # The row alone: Glance's own way deletes the user's data.
-                database.image_location_delete(
-                    admin, self.image.image_id, place['id'], 'deleted'
+                db.get_api().image_location_delete(
+                    context.get_admin_context(),
+                    self.image.image_id,
+                    place['id'],
+                    'deleted',
                 )
         self._forget_hash()
 
@@ -369,6 +370,8 @@ class Interrupted:
         image.extra_properties.pop('os_glance_hash_op_host', None)
         if before == 'importing':
             image.status = 'queued'
+        if not image.locations:
+            # The user may have said what it should be.
             image.os_hash_value = image.checksum = None
         if image.os_hash_value is None:
             image.os_hash_algo = None
