@@ -48,6 +48,47 @@ def test_a_drain_with_a_timeout_waits(database, glance_wsgi, capfd, words):
     assert glance_wsgi('drain') == Exit.OK
 
 
+def test_a_drain_waits_for_nobody_who_is_dead(database, glance_wsgi, capfd):
+    """Nobody else is there to take over what it has left."""
+    me = Owner.myself(NODE)
+    cut_off = claimed(database, dataclasses.replace(me, started=1))
+    assert glance_wsgi('drain', '--timeout=0') == Exit.OK
+    said = capfd.readouterr()
+    assert json.loads(said.out) == []
+    assert '1 cut off' in said.err
+    running = claimed(database, me)
+    assert glance_wsgi('drain', '--timeout=0') == Exit.NOT_DRAINED
+    said = capfd.readouterr()
+    assert [row['task'] for row in json.loads(said.out)] == [running]
+    assert '1 running' in said.err and '1 cut off' in said.err
+    assert database.status(cut_off) == 'processing'
+
+
+def test_what_resume_has_done_is_told_in_any_format(glance_wsgi, capfd):
+    told = []
+    assert glance_wsgi('drain') == Exit.OK
+    capfd.readouterr()
+    for _ in range(2):
+        assert glance_wsgi('resume') == Exit.OK
+        told.append(json.loads(capfd.readouterr().out))
+    assert [one['result'] for one in told] == [
+        'Removed.',
+        'It was not taken out.',
+    ]
+    assert told[0]['file'].endswith('/stop')
+
+
+def test_a_paste_file_that_can_not_be_read_is_an_error_of_its_own(
+    database, glance_wsgi, tmp_path, capfd
+):
+    (tmp_path / 'glance-api-paste.ini').write_text('password = secret\n')
+    for verb in ('drain', 'resume'):
+        assert glance_wsgi(verb) == Exit.STOP_FILE_UNKNOWN
+        said = capfd.readouterr().err
+        assert 'glance-api-paste.ini' in said and 'secret' not in said
+    assert not (tmp_path / 'stop').exists()
+
+
 def test_a_task_is_listed_with_what_is_known_of_it(
     database, glance_wsgi, capfd
 ):
