@@ -417,6 +417,8 @@ def test_the_doctor_repairs_what_a_glance_without_this_engine_has_left(
         interrupted.end(worker)
     web.gate.set()
     work.deployment.up()
+    # Who was started again before there was a table has no engine.
+    work.deployment('reload')
     ((task, status, _),) = work.tasks(image)
     assert status == 'processing'
 

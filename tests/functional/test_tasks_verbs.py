@@ -57,10 +57,12 @@ def test_a_drain_waits_for_nobody_who_is_dead(database, glance_wsgi, capfd):
     assert json.loads(said.out) == []
     assert '1 cut off' in said.err
     running = claimed(database, me)
+    database.jobs.written({running: 4 * 2**20})
     assert glance_wsgi('drain', '--timeout=0') == Exit.NOT_DRAINED
     said = capfd.readouterr()
     assert [row['task'] for row in json.loads(said.out)] == [running]
-    assert '1 running' in said.err and '1 cut off' in said.err
+    assert '1 running, 4 MiB written' in said.err
+    assert '1 cut off' in said.err
     assert database.status(cut_off) == 'processing'
 
 
