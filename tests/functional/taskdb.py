@@ -1,5 +1,6 @@
 """Databases with Glance's tables and ours, and tasks as Glance writes them."""
 
+import datetime
 import json
 import pathlib
 import uuid
@@ -55,7 +56,10 @@ class TaskDatabase:
             ).scalar()
 
     def task(self, status='pending', job=True, **facts):
-        """A task with its locked image, and its job; the task's id."""
+        """A task with its locked image, and its job; the task's id.
+
+        The lock is two minutes old.
+        """
         task_id, image_id = str(uuid.uuid4()), str(uuid.uuid4())
         now = records.now()
         self.execute(
@@ -68,11 +72,11 @@ class TaskDatabase:
         )
         self.execute(
             'INSERT INTO image_properties (image_id, name, value, '
-            'created_at, deleted) VALUES (:id, :name, :task, :now, 0)',
+            'created_at, deleted) VALUES (:id, :name, :task, :since, 0)',
             id=image_id,
             name=records.LOCK,
             task=task_id,
-            now=now,
+            since=now - datetime.timedelta(minutes=2),
         )
         self.execute(
             'INSERT INTO tasks (id, type, status, owner, image_id, '
@@ -91,6 +95,16 @@ class TaskDatabase:
         if job:
             self.jobs.add(Job(task_id, {'project_id': 'p'}, **facts))
         return task_id
+
+    def locate(self, image_id, url):
+        """Give an image a location."""
+        self.execute(
+            'INSERT INTO image_locations (image_id, value, status, '
+            "created_at, deleted) VALUES (:id, :url, 'active', :now, 0)",
+            id=image_id,
+            url=url,
+            now=records.now(),
+        )
 
     def image(self, task_id) -> str:
         """The image of a task."""

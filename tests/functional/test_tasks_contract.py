@@ -33,7 +33,8 @@ CODE = """if True:
         return sorted(column.name for column in table.columns)
 
     for ours_table in (
-        records.TASKS, records.TASK_INFO, records.PROPERTIES, records.IMAGES
+        records.TASKS, records.TASK_INFO, records.PROPERTIES, records.IMAGES,
+        records.LOCATIONS,
     ):
         theirs = models.BASE.metadata.tables[ours_table.name]
         facts[ours_table.name] = sorted(
@@ -124,7 +125,8 @@ def source(module):
 
 
 @pytest.mark.parametrize(
-    'table', ['tasks', 'task_info', 'image_properties', 'images']
+    'table',
+    ['tasks', 'task_info', 'image_properties', 'images', 'image_locations'],
 )
 def test_glance_has_every_column_that_we_name(facts, table):
     assert facts[table] == []

@@ -266,6 +266,34 @@ def test_a_drained_node_finishes_what_runs_and_begins_nothing(
     cloud.image.delete_image(later)
 
 
+def test_what_runs_is_listed_with_how_far_it_is(work, cloud, image, web):
+    """``drain`` tells it too while it waits."""
+    download(cloud, image, web)
+    work.runner(image)
+    half = len(web.body) // 2
+    toolkit.until(
+        lambda: work.listed()[0]['bytes'] == half, 'half of it has come'
+    )
+    (listed,) = work.listed()
+    assert 0 <= listed.pop('age') < 120
+    etc = work.deployment.state_dir / 'etc' / 'glance'
+    named = f'worker_self_reference_url = {listed.pop("node")}\n'
+    assert named in (etc / 'glance-api.conf').read_text()
+    ((task, _, _),) = work.tasks(image)
+    assert listed == {
+        'task': task,
+        'image': image.id,
+        'state': 'running',
+        'attempts': 1,
+        'bytes': half,
+    }
+    result = work.deployment('drain', '--timeout=1', check=False)
+    assert f'1 running, {half // MIB} MiB written\n' in result.stderr
+    web.gate.set()
+    work.assert_whole(cloud, image, web.body)
+    assert work.listed() == []
+
+
 def test_an_image_that_is_deleted_while_it_waits(work, cloud, image, web):
     work.stop.touch()
     download(cloud, image, web)
@@ -335,6 +363,47 @@ def test_another_import_that_breaks_the_lock_has_the_image(
     assert len(work.tasks(image)) == 2
 
 
+def doctor(work, *words) -> tuple[int, list[dict]]:
+    """The exit code, and the findings."""
+    place = f'--state-dir={work.deployment.state_dir}'
+    result = toolkit.glance_wsgi(
+        'tasks', 'doctor', place, '-f', 'json', *words, check=False
+    )
+    return result.returncode, json.loads(result.stdout)
+
+
+def test_an_import_that_has_failed_without_a_word_is_put_back(
+    work, cloud, image, body
+):
+    """Its first store has the image, and would not take it once more."""
+    stage(cloud, image, body)
+    import_staged(cloud, image)
+    runner = work.runner(image)
+    work.writing_to(image, '', 'cheap')
+    work.stop.touch()
+    interrupted.end(runner)
+    toolkit.until(lambda: len(work.tasks(image)) == 2, 'it is taken over')
+    task, _, _ = work.tasks(image)[-1]
+    # As another Glance leaves it that is killed now.
+    work.execute('DELETE FROM glance_wsgi_jobs')
+    work.execute("UPDATE tasks SET status = 'failure' WHERE id = ?", task)
+    work.execute('UPDATE task_info SET message = ?', 'It has failed.')
+    work.execute(
+        "UPDATE image_properties SET updated_at = datetime('now', ?) "
+        'WHERE value = ?',
+        *('-2 minutes', task),
+    )
+    assert work.location_stores(image) == {'fast'}
+    code, (repaired,) = doctor(work, '--fix')
+    assert (code, repaired['id']) == (Exit.OK, image.id)
+    work.stop.unlink()
+    work.assert_usable(cloud, image)
+    assert doctor(work) == (Exit.OK, [])
+    stage(cloud, image, body)
+    import_staged(cloud, image)
+    work.assert_whole(cloud, image, body)
+
+
 def test_the_doctor_repairs_what_a_glance_without_this_engine_has_left(
     work, cloud, image, web
 ):
@@ -348,18 +417,13 @@ def test_the_doctor_repairs_what_a_glance_without_this_engine_has_left(
         interrupted.end(worker)
     web.gate.set()
     work.deployment.up()
+    # Who was started again before there was a table has no engine.
+    work.deployment('reload')
     ((task, status, _),) = work.tasks(image)
     assert status == 'processing'
 
-    def doctor(*words) -> tuple[int, list[dict]]:
-        place = f'--state-dir={work.deployment.state_dir}'
-        result = toolkit.glance_wsgi(
-            'tasks', 'doctor', place, '-f', 'json', *words, check=False
-        )
-        return result.returncode, json.loads(result.stdout)
-
     def found() -> list[str]:
-        code, findings = doctor()
+        code, findings = doctor(work)
         assert code == (Exit.TASKS_ORPHANED if findings else Exit.OK)
         return [finding['repair'] for finding in findings]
 
@@ -368,7 +432,7 @@ def test_the_doctor_repairs_what_a_glance_without_this_engine_has_left(
     assert early.startswith('None yet')
     work.age(task, minutes=61)
     assert found() == ['It is given to the engines.']
-    code, (repaired,) = doctor('--fix')
+    code, (repaired,) = doctor(work, '--fix')
     assert (code, repaired['id']) == (Exit.OK, task)
     work.assert_whole(cloud, image, web.body)
     assert found() == []

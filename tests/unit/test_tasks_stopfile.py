@@ -75,6 +75,43 @@ def test_a_file_that_nobody_looks_for_or_finds_is_told(node, section, options):
         stopfile.required(node(section, options))
 
 
+BROKEN = {
+    'no_section': b'password = secret\n',
+    'twice': b'[app:healthcheck]\npassword = secret\npassword = secret\n',
+    'no_text': b'[app:healthcheck]\npassword = \xff secret\n',
+    'no_interpolation': b'[app:healthcheck]\npassword = %(secret)s\n',
+    'no_module': b'[app:healthcheck]\npaste.app_factory = none.there:secret\n',
+    'no_attribute': b'[app:healthcheck]\npaste.app_factory = os:secret\n',
+}
+
+
+@pytest.mark.parametrize('content', BROKEN.values(), ids=BROKEN)
+def test_a_paste_file_that_is_none_is_told_but_not_quoted(
+    node, tmp_path, content
+):
+    conf = node(BACKEND, 'disable_by_file_path = /oslo')
+    (tmp_path / 'glance-api-paste.ini').write_bytes(content)
+    with pytest.raises(errors.StopFileUnknown) as told:
+        stopfile.required(conf)
+    assert str(tmp_path / 'glance-api-paste.ini') in told.value.cause
+    assert 'secret' not in str(told.value)
+
+
+def test_a_paste_file_that_nobody_may_read_is_told(
+    node, tmp_path, monkeypatch
+):
+    """The path in oslo.config may be another one."""
+    conf = node(BACKEND, 'disable_by_file_path = /oslo')
+
+    def refuse(*words, **options):
+        raise PermissionError(13, 'Permission denied')
+
+    # Root may read everything.
+    monkeypatch.setattr(stopfile.loadwsgi, 'appconfig', refuse)
+    with pytest.raises(errors.StopFileUnknown, match='Permission denied'):
+        stopfile.required(conf)
+
+
 @pytest.mark.parametrize('where', ['Paste', 'oslo.config'])
 @pytest.mark.parametrize('asked', ['never', 'before', 'after'])
 def test_it_stops_before_and_after_the_first_health_check(

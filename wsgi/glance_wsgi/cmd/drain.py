@@ -6,8 +6,8 @@ import pathlib
 import time
 from typing import Any
 
-from cliff import command
 from cliff import lister
+from cliff import show
 
 from glance_wsgi import errors
 from glance_wsgi.cmd import db
@@ -62,7 +62,9 @@ class Drain(tasks.TaskVerb, lister.Lister):
         touch(pathlib.Path(stopfile.required(conf).path))
         try:
             with self.jobs(conf) as jobs:
-                self.left = self._look(jobs, owners.node(conf), parsed_args)
+                name = owners.node(conf)
+                self.left = self._look(jobs, name, parsed_args)
+                _tell_of_the_dead(jobs, name)
                 return tasks.COLUMNS, tasks.rows(jobs, self.left)
         except errors.GlanceWSGIError as error:
             raise type(error)(error.cause, error.action, UNSEEN) from error
@@ -72,12 +74,12 @@ class Drain(tasks.TaskVerb, lister.Lister):
     ) -> list[Job]:
         if parsed_args.wait:
             return self._wait(jobs, name, parsed_args.timeout)
-        return jobs.owned_on(name)
+        return _running(jobs, name)
 
     def _wait(self, jobs: Jobs, name: str, timeout: float | None) -> list[Job]:
         deadline = None if timeout is None else time.monotonic() + timeout
         told: dict[str, int] = {}
-        while left := jobs.owned_on(name):
+        while left := _running(jobs, name):
             now = {job.task_id: job.bytes for job in left}
             if now != told:
                 written = sum(now.values()) / 2**20
@@ -104,21 +106,41 @@ class Drain(tasks.TaskVerb, lister.Lister):
         return code
 
 
-class Resume(tasks.TaskVerb, command.Command):
+class Resume(tasks.TaskVerb, show.ShowOne):
     """Bring a node back that was taken out by "drain"."""
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Remove the file."""
         stop = pathlib.Path(stopfile.required(self.node(parsed_args)).path)
+        result = 'Removed.'
         try:
             stop.unlink()
         except FileNotFoundError:
-            print('It was not taken out.')
-            return 0
+            result = 'It was not taken out.'
         except OSError as error:
             raise _refused(stop, error, 'removed') from error
-        print(f'Removed {stop}.')
-        return 0
+        return ('file', 'result'), (str(stop), result)
+
+
+def _running(jobs: Jobs, name: str) -> list[Job]:
+    """What a node has claimed, by processes that may be alive."""
+    return [job for job in jobs.owned_on(name) if not _is_cut_off(job)]
+
+
+def _is_cut_off(job: Job) -> bool:
+    return owners.Owner.parse(job.node or '', job.owner or '').is_dead()
+
+
+def _tell_of_the_dead(jobs: Jobs, name: str) -> None:
+    number = sum(map(_is_cut_off, jobs.owned_on(name)))
+    if number:
+        db.say(
+            f'{number} cut off, whose process has ended: another one goes on '
+            'with them, here not before "resume". "glance-wsgi tasks doctor" '
+            'tells of those that none has taken.'
+        )
 
 
 def touch(stop: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """``glance-wsgi tasks list`` and ``tasks doctor``: what imports are doing."""
 
 import argparse
+import functools
 import pathlib
 import time
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from oslo_config import cfg
 from glance_wsgi import errors
 from glance_wsgi import nodes
 from glance_wsgi.cmd import db
+from glance_wsgi.data import halves
 from glance_wsgi.db import engines
 from glance_wsgi.db import own
 from glance_wsgi.db import refusals
 from glance_wsgi.db import settings
 from glance_wsgi.tasks import configuration
+from glance_wsgi.tasks import tokens
 from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.doctor import Doctor
 from glance_wsgi.tasks.doctor import Finding
@@ -124,6 +127,7 @@ class Examine(TaskVerb, lister.Lister):
     ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Look, and repair if that is wanted."""
         conf = self.node(parsed_args)
+        configuration.register_stores(conf)
         patience = watch.SILENCE * conf.task_engine.task_heartbeat
         self.left = []
         with self.jobs(conf) as jobs:
@@ -133,6 +137,8 @@ class Examine(TaskVerb, lister.Lister):
                 patience,
                 conf.worker_self_reference_url,
                 self._wait,
+                stores=tuple(halves.store_directories(conf)),
+                needs_token=functools.partial(tokens.needed, conf),
             )
             return ('kind', 'id', 'what', 'repair', 'result'), [
                 (one.kind, one.id, one.what, one.repair, result)
@@ -161,9 +167,11 @@ class Examine(TaskVerb, lister.Lister):
         self.left = []
         code = super().run(parsed_args)
         if code == errors.Exit.OK and self.left:
+            fixable = sum(one.fix is not None for one in self.left)
             db.say(
-                f'{len(self.left)} to be repaired: "glance-wsgi tasks doctor '
-                '--fix".'
+                f'{fixable} to be repaired: "glance-wsgi tasks doctor --fix"; '
+                f'{len(self.left) - fixable} that it can not repair, or not '
+                'yet.'
             )
             return errors.Exit.TASKS_ORPHANED
         return code

@@ -11,11 +11,29 @@ from oslo_config import cfg
 from glance_wsgi.conf import task_engine
 from glance_wsgi.data import halves
 from glance_wsgi.db import settings
+from glance_wsgi.tasks import tokens
 
 OPTS = [
     cfg.StrOpt('worker_self_reference_url'),
     cfg.DictOpt('enabled_backends', default={}),
     cfg.StrOpt('node_staging_uri', default='file:///tmp/staging/'),
+]
+
+STORES_OPTS = [
+    cfg.ListOpt('stores', default=['file', 'http']),
+    cfg.StrOpt('default_store', default='file'),
+    cfg.StrOpt('default_backend'),
+]
+STORE_OPTS = [
+    cfg.StrOpt('filesystem_store_datadir', default='/var/lib/glance/images'),
+    cfg.MultiStrOpt('filesystem_store_datadirs'),
+    cfg.BoolOpt('swift_store_multi_tenant', default=False),
+    *(
+        cfg.StrOpt(f'cinder_store_{name}', secret=True)
+        for name in sorted(
+            {name for one in tokens.CREDENTIALS for name in one}
+        )
+    ),
 ]
 
 
@@ -35,6 +53,13 @@ def read(words: Sequence[str], prog: str) -> cfg.ConfigOpts:
     task_engine.register_opts(conf)
     settings.read_as_server(conf, words, prog)
     return conf
+
+
+def register_stores(conf: cfg.ConfigOpts) -> None:
+    """Make known to what `read` has read what there is to know of stores."""
+    conf.register_opts(STORES_OPTS, 'glance_store')
+    for group in conf.enabled_backends or ['glance_store']:
+        conf.register_opts(STORE_OPTS, group)
 
 
 def staging(conf: cfg.ConfigOpts) -> pathlib.Path:

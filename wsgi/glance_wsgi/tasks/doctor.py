@@ -12,7 +12,8 @@ import datetime
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import sqlalchemy
 
@@ -20,17 +21,23 @@ from glance_wsgi.tasks import records
 from glance_wsgi.tasks import residue
 from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.jobs import Jobs
+from glance_wsgi.tasks.jobs import again
 from glance_wsgi.tasks.owners import Owner
 from glance_wsgi.tasks.tables import JOBS
 
 SETTLED = 60
-"""Seconds after which a task must have its job, and a file its image."""
+"""Seconds after which a lock has its task, a task its job, a file an image."""
 
 EXPIRY = {
     'pending': datetime.timedelta(minutes=120),
     'processing': datetime.timedelta(minutes=60),
 }
 """After which Glance itself lets another import break a lock."""
+
+OLD_API = (
+    'The process that ran this task has ended. A task of the old API is not '
+    'begun again. Delete its image.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Finding:
     :param what: what is wrong with it
     :param repair: what is done about it
     :param fix: does that, and tells what it did; None if there was nothing to
-        do any more. No function where it is not to be done yet
+        do any more. No function where it is not to be done yet, or not here
     """
 
     kind: str
@@ -59,6 +66,9 @@ class Doctor:
     :param patience: seconds of silence after which a process is dead
     :param node: this node's name; None if others are called the same
     :param wait: lets so many seconds pass
+    :param stores: the directories of its stores
+    :param needs_token: whether a task needs the user's token, by its input
+        and by whether its image is signed
     """
 
     def __init__(
@@ -68,12 +78,19 @@ class Doctor:
         patience: float,
         node: str | None = None,
         wait: Callable[[float], object] = time.sleep,
+        *,
+        stores: Collection[pathlib.Path] = (),
+        needs_token: Callable[[dict[str, Any], bool], bool] = (
+            lambda given, signed: False
+        ),
     ) -> None:
         self._jobs = jobs
         self._staging = staging
         self._patience = patience
         self._node = node
         self._wait = wait
+        self._stores = stores
+        self._needs_token = needs_token
 
     def look(self) -> list[Finding]:
         """Everything that is found, in an order that can be repaired in."""
@@ -126,8 +143,15 @@ class Doctor:
         )
 
     def _take_over(self, job: Job) -> str | None:
+        before = self._jobs.task(job.task_id)
         new = self._jobs.take_over(job)
-        return new and f'It goes on as task {new}.'
+        if new:
+            return f'It goes on as task {new}.'
+        after = self._jobs.task(job.task_id)
+        if before is None or after is None or after.status == before.status:
+            return None
+        # There was nothing to go on with, or somebody else was faster.
+        return f'It has ended: {after.message}'
 
     def _tasks_without_job(self) -> Iterator[Finding]:
         oldest = records.now() - datetime.timedelta(seconds=SETTLED)
@@ -163,20 +187,35 @@ class Doctor:
         task = self._jobs.task(row.id)
         if task is None or task.status != row.status:
             return None
+        if task.type == 'import' and task.status == 'processing':
+            return self._end(task)
         job = Job(
             row.id,
-            self._context(row, task),
+            self._context(task),
             host=self._host(task),
             attempts=0 if row.status == 'pending' else 1,
         )
-        try:
-            self._jobs.add(job)
-        except sqlalchemy.exc.IntegrityError:
-            return None  # somebody else was faster
+        if not self._add(job):
+            return None
         made = self._jobs.get(row.id)
         if made is None or row.status == 'pending':
             return 'The engines have it.'
         return self._take_over(made)
+
+    @again
+    def _end(self, task: records.Task) -> str | None:
+        """Of the old API: it has no lock that another task could have."""
+        with self._jobs.writing() as connection:
+            ended = records.end(connection, task.id, 'failure', OLD_API)
+        return f'It has ended: {OLD_API}' if ended else None
+
+    def _add(self, job: Job) -> bool:
+        """Give the engines a job; False if somebody else was faster."""
+        try:
+            self._jobs.add(job)
+        except sqlalchemy.exc.IntegrityError:
+            return False
+        return True
 
     def _host(self, task: records.Task) -> str | None:
         """The node that has what is staged, as far as that is known."""
@@ -196,34 +235,57 @@ class Doctor:
             ).scalar()
         return host
 
-    def _context(
-        self, row: sqlalchemy.Row, task: records.Task
-    ) -> dict[str, object]:
+    def _context(self, task: records.Task) -> dict[str, object]:
         """Who asked and for what, as far as task and image tell."""
-        images = records.IMAGES
+        tasks, images, properties = (
+            records.TASKS,
+            records.IMAGES,
+            records.PROPERTIES,
+        )
         with self._jobs.reading() as connection:
+            asked = connection.execute(
+                sqlalchemy.select(
+                    tasks.c.user_id, tasks.c.owner, tasks.c.request_id
+                ).where(tasks.c.id == task.id)
+            ).first()
             image = connection.execute(
                 sqlalchemy.select(
                     images.c.disk_format, images.c.container_format
                 ).where(images.c.id == task.image_id)
             ).first()
+            signature = connection.execute(
+                sqlalchemy.select(properties.c.value).where(
+                    properties.c.image_id == task.image_id,
+                    properties.c.name == 'img_signature',
+                    properties.c.deleted == sqlalchemy.false(),
+                )
+            ).first()
         return {
-            'user_id': row.user_id,
-            'project_id': row.owner,
+            'user_id': asked and asked.user_id,
+            'project_id': asked and asked.owner,
             'roles': [],
             'is_admin': False,
-            'request_id': row.request_id,
+            'request_id': asked and asked.request_id,
             'elevated': task.method == 'copy-image',
-            'needs_token': task.method == 'glance-download',
+            'needs_token': self._needs_token(
+                task.input, signature is not None
+            ),
             'disk_format': image and image.disk_format,
             'container_format': image and image.container_format,
         }
 
     def _locks_without_task(self) -> Iterator[Finding]:
+        # Glance locks an image before the task is there.
+        oldest = records.now() - datetime.timedelta(seconds=SETTLED)
         tasks, properties, images = (
             records.TASKS,
             records.PROPERTIES,
             records.IMAGES,
+        )
+        locations = records.LOCATIONS
+        reached = sqlalchemy.exists().where(
+            locations.c.image_id == images.c.id,
+            locations.c.deleted == sqlalchemy.false(),
         )
         with self._jobs.reading() as connection:
             rows = connection.execute(
@@ -232,23 +294,22 @@ class Doctor:
                     images.c.status,
                     properties.c.value,
                     tasks.c.status.label('task_status'),
+                    reached.label('reached'),
                 )
                 .select_from(
                     properties.join(
                         images, images.c.id == properties.c.image_id
-                    )
-                    .outerjoin(tasks, tasks.c.id == properties.c.value)
-                    .outerjoin(JOBS, JOBS.c.task_id == properties.c.value)
+                    ).outerjoin(tasks, tasks.c.id == properties.c.value)
                 )
                 .where(
                     properties.c.name == records.LOCK,
                     properties.c.deleted == sqlalchemy.false(),
+                    sqlalchemy.func.coalesce(
+                        properties.c.updated_at, properties.c.created_at
+                    )
+                    < oldest,
                     images.c.deleted == sqlalchemy.false(),
-                    JOBS.c.task_id.is_(None),
-                    sqlalchemy.or_(
-                        tasks.c.status.is_(None),
-                        tasks.c.status.not_in(records.UNFINISHED),
-                    ),
+                    _is_over(properties.c.value),
                 )
             ).all()
         for row in rows:
@@ -258,13 +319,35 @@ class Doctor:
                 row.id,
                 f'It is {row.status}, and locked by task {row.value}, which '
                 f'is {ended}.',
+                *self._release(row),
+            )
+
+    def _release(
+        self, row: sqlalchemy.Row
+    ) -> tuple[str, Callable[[], str | None] | None]:
+        """How a locked image is repaired.
+
+        A store that an import has reached takes no data of the next one: the
+        import has to be undone, which only engines can do.
+        """
+        if row.status != 'importing' or not row.reached:
+            return (
                 'The lock is removed, and the image put back if it has to be.',
                 functools.partial(self._unlock, row),
             )
+        if row.task_status == 'failure':
+            return (
+                'It is given to the engines, which put the image back.',
+                functools.partial(self._put_back, row),
+            )
+        return 'None: some stores have its data. Delete the image.', None
 
+    @again
     def _unlock(self, row: sqlalchemy.Row) -> str | None:
         images, properties = records.IMAGES, records.PROPERTIES
         with self._jobs.writing() as connection:
+            if not connection.scalar(sqlalchemy.select(_is_over(row.value))):
+                return None
             # First the lock: who has it now may change the rest.
             if not records.unlock(connection, row.id, row.value):
                 return None
@@ -286,8 +369,21 @@ class Doctor:
             return 'The lock was removed, the image is queued.'
         return 'The lock was removed.'
 
+    def _put_back(self, row: sqlalchemy.Row) -> str | None:
+        """Have an engine let go of the image, as after any failure.
+
+        Any node may: what is staged on another one, that one removes.
+        """
+        task = self._jobs.task(row.value)
+        if task is None or task.status != 'failure':
+            return None
+        added = self._add(Job(task.id, self._context(task), attempts=1))
+        return 'The engines have it.' if added else None
+
     def _residue(self) -> Iterator[Finding]:
-        for found in residue.find(self._jobs, self._staging, SETTLED):
+        for found in residue.find(
+            self._jobs, self._staging, SETTLED, self._stores
+        ):
             yield Finding(
                 'staging',
                 str(found.file),
@@ -295,6 +391,17 @@ class Doctor:
                 'It is removed.',
                 functools.partial(_remove, found),
             )
+
+
+def _is_over(task_id: Any) -> sqlalchemy.ColumnElement[bool]:
+    """That a task has ended or is gone, and has no job."""
+    tasks = records.TASKS.alias()
+    return ~sqlalchemy.or_(
+        sqlalchemy.exists().where(
+            tasks.c.id == task_id, tasks.c.status.in_(records.UNFINISHED)
+        ),
+        sqlalchemy.exists().where(JOBS.c.task_id == task_id),
+    )
 
 
 def _remove(found: residue.Residue) -> str | None:

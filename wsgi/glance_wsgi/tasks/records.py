@@ -29,6 +29,11 @@ TASK_INFO = sqlalchemy.table(
 PROPERTIES = sqlalchemy.table(
     'image_properties',
     *map(column, ('image_id', 'name', 'value', 'deleted')),
+    column('created_at', sqlalchemy.DateTime),
+    column('updated_at', sqlalchemy.DateTime),
+)
+LOCATIONS = sqlalchemy.table(
+    'image_locations', *map(column, ('image_id', 'value', 'deleted'))
 )
 IMAGES = sqlalchemy.table(
     'images',

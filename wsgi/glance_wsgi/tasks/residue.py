@@ -2,14 +2,19 @@
 
 An import that was cut off here may have gone on elsewhere, where nobody can
 remove what it had staged on this node.
+
+Where the staging area is a store's directory too, nobody can tell one file
+from the other: there nothing is residue.
 """
 
+import contextlib
 import dataclasses
 import logging
+import os
 import pathlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy
 
@@ -47,7 +52,10 @@ class Residue:
 
 
 def find(
-    jobs: Jobs, staging: pathlib.Path, settled: float
+    jobs: Jobs,
+    staging: pathlib.Path,
+    settled: float,
+    stores: Iterable[pathlib.Path],
 ) -> Iterator[Residue]:
     """Look at each staged file that was not written to for a while.
 
@@ -55,7 +63,10 @@ def find(
     found to need nothing is of no import that begins later.
 
     :param settled: seconds
+    :param stores: the directories of this node's stores
     """
+    if any(_is_same(staging, store) for store in stores):
+        return
     try:
         files = sorted(staging.iterdir())
     except OSError:
@@ -68,14 +79,22 @@ def find(
             continue
         if not named or time.time() - facts.st_mtime < settled:
             continue
-        why = _unneeded(jobs, named[1])
+        why = _unneeded(jobs, named[1], file)
         if why is not None:
             yield Residue(file, facts.st_ino, why)
 
 
-def _unneeded(jobs: Jobs, image_id: str) -> str | None:
+def _is_same(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether it is the same file, or directory, by whatever path."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(one.stat(), other.stat())
+    return False
+
+
+def _unneeded(jobs: Jobs, image_id: str, file: pathlib.Path) -> str | None:
     """Why nobody needs the staged data of an image; None if one does."""
     images, properties = records.IMAGES, records.PROPERTIES
+    locations = records.LOCATIONS
     lock = sqlalchemy.and_(
         properties.c.image_id == images.c.id,
         properties.c.name == records.LOCK,
@@ -89,8 +108,24 @@ def _unneeded(jobs: Jobs, image_id: str) -> str | None:
             .select_from(images.outerjoin(properties, lock))
             .where(images.c.id == image_id)
         ).first()
+        named = connection.execute(
+            sqlalchemy.select(locations.c.value).where(
+                locations.c.image_id == image_id,
+                locations.c.deleted == sqlalchemy.false(),
+            )
+        ).scalars()
+        is_data = any(_names(url, file) for url in named)
     if row is None or row.deleted:
         return 'Its image is gone.'
-    if row.value is None and row.status != 'uploading':
+    if row.value is None and row.status != 'uploading' and not is_data:
         return f'Its image is {row.status}, and no task works on it.'
     return None
+
+
+def _names(url: str, file: pathlib.Path) -> bool:
+    """Whether a location names that file, or may do so.
+
+    With ``metadata_encryption_key`` only Glance can tell.
+    """
+    _, readable, path = url.partition('://')
+    return not readable or _is_same(pathlib.Path(path), file)

@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import logging
+import pathlib
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import sqlalchemy
@@ -27,6 +28,7 @@ from glance_wsgi.tasks import tables
 from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.engine import Engine
 from glance_wsgi.tasks.jobs import Jobs
+from glance_wsgi.tasks.records import Task
 from glance_wsgi.tasks.recovery import Recovery
 from glance_wsgi.tasks.trouble import is_of_database
 
@@ -162,34 +164,61 @@ def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
 
 
 def _sweep(jobs: Jobs, settled: float) -> None:
-    for found in residue.find(jobs, configuration.staging(cfg.CONF), settled):
+    for found in residue.find(
+        jobs,
+        configuration.staging(cfg.CONF),
+        settled,
+        halves.store_directories(cfg.CONF),
+    ):
         found.remove()
 
 
 class Written:
-    """The bytes that are on this node's disks for a task's image."""
+    """The bytes that a task has on this node's disks.
+
+    What is staged, and what the stores have that it imports to: another one
+    may have had the image long before.
+    """
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._images: dict[str, str] = {}
+        self._files: dict[str, list[pathlib.Path]] = {}
 
     def __call__(self, task_id: str) -> int:
-        image = self._image(task_id)
         size = 0
-        for directory in halves.directories(cfg.CONF) if image else ():
+        for file in self._of(task_id):
             try:
-                size += (directory / image).stat().st_size
+                size += file.stat().st_size
             except OSError:
                 continue
         return size
 
-    def _image(self, task_id: str) -> str:
-        if task_id not in self._images:
-            if len(self._images) > 1000:
-                self._images.clear()
-            task = self._jobs.task(task_id)
-            self._images[task_id] = (task and task.image_id) or ''
-        return self._images[task_id]
+    def _of(self, task_id: str) -> list[pathlib.Path]:
+        if task_id not in self._files:
+            if len(self._files) > 1000:
+                self._files.clear()
+            self._files[task_id] = list(_files(self._jobs.task(task_id)))
+        return self._files[task_id]
+
+
+def _files(task: Task | None) -> Iterator[pathlib.Path]:
+    """What a task may write of its image."""
+    if task is None or not task.image_id:
+        return
+    for directory in _directories(task.input.get('backend')):
+        yield directory / task.image_id
+
+
+def _directories(wanted: list[str | None] | None) -> Iterator[pathlib.Path]:
+    """Staging, and the file stores of those that are wanted."""
+    conf = cfg.CONF
+    if not conf.enabled_backends or not wanted or None in wanted:
+        yield from halves.directories(conf)
+        return
+    yield configuration.staging(conf)
+    for name in halves.file_stores(conf.enabled_backends):
+        if name in wanted:
+            yield from halves.data_directories(conf[name])
 
 
 def _serves() -> bool:

@@ -7,6 +7,7 @@ The first ones come into oslo.config only with the first request to
 https://docs.openstack.org/oslo.middleware/latest/reference/healthcheck_plugins.html
 """
 
+import configparser
 import contextlib
 import os
 import pathlib
@@ -51,7 +52,10 @@ class StopFile:
 
 
 def find(conf: cfg.ConfigOpts) -> StopFile:
-    """The stop file of this configuration; it may have no path."""
+    """The stop file of this configuration; it may have no path.
+
+    :raises errors.StopFileUnknown: its Paste file can't be read
+    """
     _register(conf)
     return StopFile(conf, _section(_paste_file(conf)))
 
@@ -103,10 +107,21 @@ def _paste_file(conf: cfg.ConfigOpts) -> str | None:
 
 
 def _section(file: str | None) -> dict[str, str]:
-    if file is None or not os.path.isfile(file):
+    if file is None:
         return {}
     try:
         context = loadwsgi.appconfig(f'config:{file}', name=SECTION)
-    except LookupError:  # it has no such section
+    except (FileNotFoundError, LookupError):  # it has no such section
         return {}
+    except (
+        *(configparser.Error, OSError, ValueError),
+        *(AttributeError, ImportError, SyntaxError),
+    ) as error:
+        # The text of most of them quotes a line, which may have a password.
+        why = getattr(error, 'strerror', None) or type(error).__name__
+        raise errors.StopFileUnknown(
+            f'No file is known by which this node can be taken out. {file} '
+            f"can't be read as a Paste file: {why}.",
+            'Correct it, or run this as who may read it.',
+        ) from error
     return dict(context.local_conf)

@@ -4,7 +4,7 @@ By the options of glance_store's drivers: ``swift_store_multi_tenant``, and
 the credentials of cinder (``is_user_overriden`` of its driver).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -23,6 +23,23 @@ CREDENTIALS = (
     ),
 )
 """Options of cinder; with all of one kind it uses no token."""
+
+
+def needed(
+    conf: cfg.ConfigOpts, given: Mapping[str, Any], signed: bool
+) -> bool:
+    """Whether a task with that input needs the user's token.
+
+    :param signed: whether its image has a signature, whose certificate is read
+        with it
+    """
+    method = (given.get('import_req') or {}).get('method') or {}
+    if method.get('name') == 'glance-download' or signed:
+        return True
+    if given.get('loc_url', '').startswith('http'):
+        return False
+    # Other locations, and the old API, do not say which.
+    return used(conf, given.get('backend') or every_store(conf))
 
 
 def used(conf: cfg.ConfigOpts, stores: Iterable[str | None]) -> bool:

@@ -61,6 +61,8 @@ class Watch:
         if not owner.is_dead() and now - since < self._patience:
             return False
         taken = self._jobs.take_over(job)
+        if taken is None:  # it lives after all, or somebody was faster
+            return False
         LOG.warning(
             'Task %s: its process %s on %s has ended; it goes on as %s.',
             job.task_id,
@@ -68,4 +70,4 @@ class Watch:
             job.node,
             taken,
         )
-        return taken is not None
+        return True
