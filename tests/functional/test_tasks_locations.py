@@ -193,7 +193,7 @@ def test_killed_in_a_task_of_the_old_api(work, cloud, web):
     toolkit.until(
         lambda: said()['status'] == 'failure', 'it has failed', within=60
     )
-    assert said()['message']
+    assert 'Delete its image' in said()['message']
     assert not work.query(
         'SELECT 1 FROM glance_wsgi_jobs WHERE task_id = ?', task_id
     )

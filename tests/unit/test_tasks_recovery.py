@@ -147,6 +147,17 @@ def test_a_complete_image_keeps_its_copies(store, status):
     assert (store / IMAGE).read_bytes() == b'whole'
 
 
+def test_what_is_staged_where_a_store_has_it_is_no_residue(store, monkeypatch):
+    monkeypatch.setattr(recovery, '_staging', lambda: store)
+    (store / IMAGE).write_bytes(b'whole')
+    (store / f'{IMAGE}.raw').write_bytes(b'half')
+    images = Images(
+        status='active', locations=[('fast', f'file://{store}/{IMAGE}')]
+    )
+    found(images).finish()
+    assert [file.name for file in store.iterdir()] == [IMAGE]
+
+
 def given_up(images, put_back=None):
     """What a task has ended with whose image was to be put back."""
     ended = []

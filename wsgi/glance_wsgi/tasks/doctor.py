@@ -34,11 +34,6 @@ EXPIRY = {
 }
 """After which Glance itself lets another import break a lock."""
 
-OLD_API = (
-    'The process that ran this task has ended. A task of the old API is not '
-    'begun again. Delete its image.'
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -206,8 +201,10 @@ class Doctor:
     def _end(self, task: records.Task) -> str | None:
         """Of the old API: it has no lock that another task could have."""
         with self._jobs.writing() as connection:
-            ended = records.end(connection, task.id, 'failure', OLD_API)
-        return f'It has ended: {OLD_API}' if ended else None
+            ended = records.end(
+                connection, task.id, 'failure', records.OLD_API
+            )
+        return f'It has ended: {records.OLD_API}' if ended else None
 
     def _add(self, job: Job) -> bool:
         """Give the engines a job; False if somebody else was faster."""

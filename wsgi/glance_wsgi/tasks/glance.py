@@ -103,11 +103,8 @@ def job(run: Callable[..., Any], executor: Any, node: str, me: str) -> Job:
     method = given.get('import_req', {}).get('method', {}).get('name')
     context = {name: getattr(executor.context, name, None) for name in KEPT}
     image = _image(executor, given.get('image_id'))
-    needs_token = (
-        method == 'glance-download'
-        or 'img_signature' in getattr(image, 'extra_properties', {})
-        or tokens.used(cfg.CONF, _stores(given))
-    )
+    signed = 'img_signature' in getattr(image, 'extra_properties', {})
+    needs_token = tokens.needed(cfg.CONF, given, signed)
     return Job(
         task.task_id,
         {
@@ -120,14 +117,6 @@ def job(run: Callable[..., Any], executor: Any, node: str, me: str) -> Job:
         host=node if method == 'glance-direct' else None,
         keeper=me if needs_token else None,
     )
-
-
-def _stores(given: dict[str, Any]) -> list[str | None]:
-    """The stores that a task uses, from its input."""
-    if given.get('loc_url', '').startswith('http'):
-        return []
-    # Other locations, and the old API, do not say which.
-    return given.get('backend') or tokens.every_store(cfg.CONF)
 
 
 def named(run: Callable[..., Any]) -> tuple[str, str | None]:

@@ -59,6 +59,10 @@ IMPORTING = 'os_glance_importing_to_stores'
 STAGE_HOST = 'os_glance_stage_host'
 """The one that names the node that has what is staged."""
 
+OLD_API = (
+    'The process that ran this task has ended. A task of the old API is not '
+    'begun again. Delete its image.'
+)
 LOST = (
     'The process that ran this task has ended, and its image is gone or '
     'another task works on it.'
@@ -215,7 +219,7 @@ def continue_as_new(
         .values(value=new)
     )
     if swapped.rowcount != 1:
-        say(connection, found.id, LOST)
+        say(connection, found.id, LOST if found.image_id else OLD_API)
         return None
     _copy(connection, found, new)
     return new

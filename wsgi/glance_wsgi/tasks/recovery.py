@@ -319,7 +319,11 @@ class Interrupted:
 
     def _staged_files(self) -> list[pathlib.Path]:
         whole = _staging() / self.image.image_id
-        return [whole, *self._beside(whole)]
+        return [
+            path
+            for path in (whole, *self._beside(whole))
+            if not self._is_data(path)
+        ]
 
     def _mine(self, paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, Any]:
         """The files of these that are there, while the image is this task's.
@@ -334,18 +338,25 @@ class Interrupted:
 
     def _remove_partial(self) -> None:
         """What the stores have of it that no location names."""
-        # By any path: the directory of a store may have been moved.
-        named = {
-            _identity(pathlib.Path(place['url'].removeprefix('file://')))
-            for place in self.image.locations
-        }
         partial = self._mine(
             path
             for store in self.left
             for path in _paths(store, self.image.image_id)
-            if _identity(path) not in named
+            if not self._is_data(path)
         )
         _unlink(partial)
+
+    def _is_data(self, path: pathlib.Path) -> bool:
+        """Whether a location names that file.
+
+        By any path: the directory of a store may have been moved, and there
+        are those who stage in it.
+        """
+        named = {
+            _identity(pathlib.Path(place['url'].removeprefix('file://')))
+            for place in self.image.locations
+        }
+        return _identity(path) in named - {None}
 
     def _forget_location(self) -> None:
         from glance import context
