@@ -4,6 +4,8 @@ The second node is that of a gate deployment, which shares the database and the
 stores with the first one.
 """
 
+import concurrent.futures
+
 import images
 import interrupted
 import openstack
@@ -54,31 +56,58 @@ def begun_in(work, image, log) -> bool:
     )
 
 
+def download(cloud, web):
+    """An image that is being imported from there."""
+    image = images.create(cloud)
+    cloud.image.import_image(
+        image, method='web-download', uri=web.url, stores=['fast']
+    )
+    return image
+
+
+def runs_on_both(work) -> bool:
+    """Whether each node has claimed a task."""
+    found = work.query('SELECT DISTINCT node FROM glance_wsgi_jobs')
+    return len({node for (node,) in found if node}) == 2
+
+
 def test_one_is_drained_while_imports_arrive_on_both(work, nodes):
     body = images.random_bytes(2 * MIB)
     direct = {0: [], 1: []}
     downloads = {0: [], 1: []}
-    with interrupted.GatedWeb(body) as web:
+
+    def arrive(web) -> None:
+        """Three imports of either kind on each node."""
+        for node, cloud in 3 * list(enumerate(nodes)):
+            image = images.create(cloud)
+            images.upload(cloud, image, body, action='stage')
+            cloud.image.import_image(
+                image, method='glance-direct', stores=['fast']
+            )
+            direct[node].append(image)
+            downloads[node].append(download(cloud, web))
+
+    with (
+        interrupted.GatedWeb(body) as held,
+        interrupted.GatedWeb(body) as web,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
         web.gate.set()
-        for number in range(6):
-            if number == 3:
-                said = work.deployment('drain', '--wait', '-f', 'json').stdout
-                assert said == '[]\n'
-            for node, cloud in enumerate(nodes):
-                image = images.create(cloud)
-                images.upload(cloud, image, body, action='stage')
-                cloud.image.import_image(
-                    image, method='glance-direct', stores=['fast']
-                )
-                direct[node].append(image)
-                image = images.create(cloud)
-                cloud.image.import_image(
-                    image,
-                    method='web-download',
-                    uri=web.url,
-                    stores=['fast'],
-                )
-                downloads[node].append(image)
+        arrive(web)
+        for image in direct[0] + direct[1] + downloads[0] + downloads[1]:
+            work.over(image)
+        # As many as there are slots on both.
+        running = [download(nodes[0], held) for _ in range(4)]
+        toolkit.until(lambda: runs_on_both(work), 'both nodes run some')
+        drain = pool.submit(work.deployment, 'drain', '--wait', '-f', 'json')
+        toolkit.until(work.stop.exists, 'it is drained')
+        arrive(web)
+        assert not drain.done()
+        held.gate.set()
+        assert drain.result().stdout == '[]\n'
+        for image in running:
+            work.assert_whole(nodes[0], image, body, stores=['fast'])
+            nodes[0].image.delete_image(image)
         waiting, ready = direct[0][3:], direct[1] + downloads[1]
         for image in [*ready, *downloads[0], *direct[0][:3]]:
             work.assert_whole(nodes[0], image, body, stores=['fast'])
