@@ -1,10 +1,15 @@
 """Three hosts from nothing to the next release, in this order."""
 
+import pathlib
+
 import fleet
 import machine
 import pytest
 
 PLACES = ('/etc', '/opt', '/usr/local')
+STOP_FILE = '/etc/glance/healthcheck_disable'
+# With this a node starts, and takes no image of more than a byte.
+NO_DATA = {'DEFAULT': {'image_size_cap': 1}}
 DROP_IN = '/run/systemd/system/glance-wsgi.service.d'
 
 pytestmark = pytest.mark.timeout(5400)
@@ -18,16 +23,49 @@ def files(host) -> str:
     ).stdout
 
 
-def release(host) -> str:
-    """The series that a host's unit starts."""
+def virtualenv(host) -> str:
+    """The virtualenv that a host's unit starts."""
     shown = host('cat', '/etc/systemd/system/glance-wsgi.service').stdout
     (line,) = (x for x in shown.splitlines() if x.startswith('ExecStart='))
-    return line.split('/')[3]
+    return line.removeprefix('ExecStart=').partition('/bin/')[0]
+
+
+def release(host) -> str:
+    """The series of that."""
+    return pathlib.PurePath(virtualenv(host)).name.partition('-')[0]
+
+
+def with_settings(hosts, name, settings) -> dict:
+    """An inventory in which one node has settings of its own."""
+    inventory = hosts.inventory()
+    inventory['all']['hosts'][name]['glance_settings'] = settings
+    return inventory
+
+
+def serves_as(host, series) -> bool:
+    """Whether all that runs of uWSGI is of a series, and answers."""
+    running = host('pgrep', '--list-full', '--euid', 'glance-wsgi').stdout
+    found = {
+        path.split('/')[3].partition('-')[0]
+        for path in running.split()
+        if path.startswith('/opt/glance-wsgi/') and path.endswith('/uwsgi')
+    }
+    url = f'http://{host.address}:9292/versions'
+    code = 'import sys, urllib.request as r; r.urlopen(sys.argv[1])'
+    answer = host('python3', '-c', code, url, check=False)
+    # 300 is what it answers, which urllib takes for an error.
+    return found == {series} and 'HTTP Error 300' in answer.stderr
 
 
 def drained(host) -> bool:
-    path = '/etc/glance/healthcheck_disable'
-    return not host('test', '-e', path, check=False).returncode
+    return not host('test', '-e', STOP_FILE, check=False).returncode
+
+
+def threads(host) -> int:
+    """How many a worker of a host has."""
+    shown = host('cat', '/etc/glance-wsgi/glance-wsgi.conf').stdout
+    (line,) = (x for x in shown.splitlines() if x.startswith('threads ='))
+    return int(line.partition('=')[2])
 
 
 def fields(hosts, name) -> list[str]:
@@ -71,6 +109,25 @@ def test_an_unsupported_distribution_is_refused(hosts):
     finally:
         for name in ('os-release', 'debian_version'):
             old('umount', f'/etc/{name}')
+
+
+@pytest.fixture
+def speechless(hosts):
+    """A host that can be reached, but whose Python does not run."""
+    host = hosts['c']
+    python = host('readlink', '-f', '/usr/bin/python3').stdout.strip()
+    host('mount', '--bind', '/bin/false', python)
+    yield 'c'
+    host('umount', python)
+
+
+def test_a_host_that_does_not_say_what_it_is_stops_a_deployment(
+    hosts, speechless
+):
+    played = hosts.play('deploy.yaml')
+    assert played.code
+    assert 'c can be reached, but does not say what it is' in played.said
+    assert set(played.changed().values()) == {0}
 
 
 def test_an_address_that_is_not_the_nodes_own_is_refused(hosts):
@@ -120,6 +177,94 @@ def test_another_release_is_left_to_the_upgrade(hosts):
     assert set(played.changed().values()) == {0}
 
 
+def test_a_host_that_does_not_say_what_it_is_stops_an_upgrade(
+    hosts, speechless
+):
+    played = hosts.play('upgrade.yaml', glance_wsgi_series=fleet.NEW)
+    assert played.code
+    assert 'c can be reached, but does not say what it is' in played.said
+    assert set(played.changed().values()) == {0}
+
+
+@pytest.mark.parametrize('playbook', ['deploy.yaml', 'upgrade.yaml'])
+def test_no_node_is_left_out(hosts, playbook):
+    played = hosts.play(playbook, '--limit', 'a,b')
+    assert played.code
+    assert 'c would be left out' in played.said
+    assert set(played.changed().values()) == {0}
+
+
+def test_a_check_of_an_upgrade_and_of_a_drain_wait_for_nothing(hosts):
+    before = [files(host) for host in hosts.hosts.values()]
+    played = hosts.play(
+        'upgrade.yaml', '--check', glance_wsgi_series=fleet.NEW
+    ).check()
+    assert all(played.changed().values())
+    hosts.play('drain.yaml', '--check', node='b').check()
+    assert [files(host) for host in hosts.hosts.values()] == before
+
+
+@pytest.mark.parametrize(
+    ('playbook', 'more'),
+    [
+        ('deploy.yaml', {'glance_wsgi_options': {'workers': 1}}),
+        ('upgrade.yaml', {'glance_wsgi_series': fleet.NEW}),
+        ('drain.yaml', {'node': 'a'}),
+    ],
+)
+def test_the_only_node_is_not_taken_out(hosts, playbook, more):
+    others = [hosts['b'], hosts['c']]
+    for host in others:
+        host('touch', STOP_FILE)
+    try:
+        machine.until(
+            lambda: not is_in(hosts, 'b') and not is_in(hosts, 'c'),
+            'one node is in',
+        )
+        played = hosts.play(playbook, **more)
+        assert played.code
+        assert 'a is the only node that is in' in played.said
+        assert 'set drain_alone to true' in ' '.join(played.said.split())
+        assert set(played.changed().values()) == {0}
+    finally:
+        for host in others:
+            host('rm', STOP_FILE)
+        machine.until(
+            lambda: is_in(hosts, 'b') and is_in(hosts, 'c'), 'all are in'
+        )
+
+
+def test_a_change_stops_at_the_node_that_fails_and_no_request_does(
+    hosts, clients
+):
+    before = virtualenv(hosts['b']), files(hosts['c'])
+    with clients('work', 4) as seen:
+        played = hosts.play(
+            'deploy.yaml',
+            inventory=with_settings(hosts, 'b', NO_DATA),
+            glance_wsgi_options={'workers': 2, 'threads': 9},
+        )
+    assert played.code
+    assert 'b is not changed, and stays out' in played.said, played.said
+    assert 'it serves as before' in played.said
+    print(seen)
+    assert seen.failures == []
+    assert [threads(host) for host in hosts.hosts.values()] == [9, 8, 8]
+    assert drained(hosts['b']) and not drained(hosts['a'])
+    assert (virtualenv(hosts['b']), files(hosts['c'])) == before
+    assert serves_as(hosts['b'], fleet.OLD)
+
+
+def test_the_same_again_goes_on_with_that_node(hosts, clients):
+    options = {'workers': 2, 'threads': 9}
+    with clients('work', 4) as seen:
+        played = hosts.play('deploy.yaml', glance_wsgi_options=options).check()
+    assert seen.failures == []
+    assert played.changed()['a'] == 0
+    assert [threads(host) for host in hosts.hosts.values()] == [9] * 3
+    assert all(is_in(hosts, name) for name in hosts.hosts)
+
+
 def test_no_idempotent_request_fails_when_a_node_dies(hosts, clients):
     try:
         with clients('read', 8) as seen:
@@ -143,7 +288,7 @@ def test_a_node_is_drained_and_handed_back_without_a_failure(hosts, clients):
         hosts.play('drain.yaml', node='b', keep=True).check()
         assert drained(hosts['b'])
         jobs = hosts['b'](
-            *(f'/opt/glance-wsgi/{fleet.OLD}/bin/glance-wsgi', 'tasks'),
+            *(f'{virtualenv(hosts["b"])}/bin/glance-wsgi', 'tasks'),
             *('list', '--format=value'),
             *('--column=state', '--column=node'),
             *('--config-file', '/etc/glance/glance-api.conf'),
@@ -158,28 +303,50 @@ def test_a_node_is_drained_and_handed_back_without_a_failure(hosts, clients):
     assert seen.imported
 
 
-def test_an_upgrade_stops_at_the_node_that_fails(hosts):
+def is_left_by_the_upgrade(hosts) -> None:
+    """Node b has the old release and is out; the others are as they should."""
+    found = [release(host) for host in hosts.hosts.values()]
+    assert found == [fleet.NEW, fleet.OLD, fleet.OLD]
+    conf = hosts['b']('cat', '/etc/glance/glance-api.conf').stdout
+    assert f'/{fleet.OLD}-' in conf and f'/{fleet.NEW}-' not in conf
+    assert 'image_size_cap' not in conf
+    assert drained(hosts['b']) and not drained(hosts['c'])
+    assert is_in(hosts, 'a') and is_in(hosts, 'c')
+    assert not is_in(hosts, 'b')
+    assert serves_as(hosts['b'], fleet.OLD)
+
+
+def test_a_node_whose_new_release_fails_its_trial_serves_the_old_one(hosts):
+    played = hosts.play(
+        'upgrade.yaml',
+        inventory=with_settings(hosts, 'b', NO_DATA),
+        glance_wsgi_series=fleet.NEW,
+    )
+    assert played.code
+    assert 'b is not changed, and stays out' in played.said, played.said
+    assert 'it serves as before' in played.said
+    is_left_by_the_upgrade(hosts)
+
+
+def test_an_upgrade_stops_at_the_node_that_does_not_start(hosts):
     broken = hosts['b']
     broken('mkdir', '-p', DROP_IN)
+    # Only the new release: the old one starts as before.
     broken.file(f'{DROP_IN}/broken.conf').write_text(
-        '[Service]\nExecStartPre=/bin/false\n'
+        '[Service]\nExecStartPre=/bin/sh -c "! grep -q'
+        f' glance-wsgi/{fleet.NEW} /etc/systemd/system/glance-wsgi.service"\n'
     )
     try:
         played = hosts.play('upgrade.yaml', glance_wsgi_series=fleet.NEW)
         assert played.code
-        assert 'b is not upgraded, and stays out' in played.said, played.said
+        assert 'b is not changed, and stays out' in played.said, played.said
         assert 'All files are as they were before' in played.said
+        # The one that is upgraded and in was left alone.
+        assert 'changed: [a]' not in played.said
     finally:
         broken('rm', '-r', DROP_IN)
         broken('systemctl', 'daemon-reload')
-    found = [release(host) for host in hosts.hosts.values()]
-    assert found == [fleet.NEW, fleet.OLD, fleet.OLD]
-    assert drained(broken)
-    conf = broken('cat', '/etc/glance/glance-api.conf').stdout
-    assert fleet.OLD in conf and fleet.NEW not in conf
-    assert not drained(hosts['c'])
-    assert is_in(hosts, 'a') and is_in(hosts, 'c')
-    assert not is_in(hosts, 'b')
+    is_left_by_the_upgrade(hosts)
 
 
 def test_an_upgrade_under_load_fails_no_request_and_no_import(hosts, clients):
