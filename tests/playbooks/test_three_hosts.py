@@ -1,5 +1,6 @@
 """Three hosts from nothing to the next release, in this order."""
 
+import contextlib
 import pathlib
 
 import fleet
@@ -7,12 +8,22 @@ import machine
 import pytest
 
 PLACES = ('/etc', '/opt', '/usr/local')
+SEEN = ('/etc', '/opt', '/tmp', '/var/tmp', '/var/log', '/run')
 STOP_FILE = '/etc/glance/healthcheck_disable'
 # With this a node starts, and takes no image of more than a byte.
 NO_DATA = {'DEFAULT': {'image_size_cap': 1}}
+# With this, an image comes back from it, and has no second tag.
+ONE_TAG = {'DEFAULT': {'image_tag_quota': 1}}
+DARK = 45  # seconds; more than haproxy_dark_timeout
 DROP_IN = '/run/systemd/system/glance-wsgi.service.d'
 
 pytestmark = pytest.mark.timeout(5400)
+
+
+def secrets(keystone) -> tuple[str, ...]:
+    """What nobody else may see."""
+    admin, member = keystone.admin['password'], keystone.member['password']
+    return fleet.PASSWORD, admin, member
 
 
 def files(host) -> str:
@@ -146,22 +157,55 @@ def test_an_address_that_is_not_the_nodes_own_is_refused(hosts):
     assert set(played.changed().values()) == {0}
 
 
-def test_three_hosts_are_deployed_and_pass_the_smoke_tests(hosts):
-    played = hosts.play('deploy.yaml').check()
+def test_a_mount_is_not_changed_while_it_is_there(hosts):
+    # What is there was mounted by somebody else, or comes from elsewhere.
+    units = [
+        host.file('/etc/systemd/system/srv-images.mount')
+        for host in hosts.hosts.values()
+    ]
+    store = {'kind': 'nfs', 'path': '/srv/images', 'source': 'nas:/new'}
+    try:
+        for source in ('', 'nas:/old'):
+            for unit in units if source else ():
+                unit.write_text(f'What={source}\nOptions=hard,noatime\n')
+            played = hosts.play('deploy.yaml', glance_wsgi_store=store)
+            assert played.code
+            assert '/srv/images of b has' in played.said, played.said
+            assert set(played.changed().values()) == {0}
+        store['source'] = 'nas:/old'
+        hosts.play('deploy.yaml', '--check', glance_wsgi_store=store).check()
+    finally:
+        for unit in units:
+            unit.unlink(missing_ok=True)
+
+
+def test_three_hosts_are_deployed_and_pass_the_smoke_tests(hosts, keystone):
+    # All that can be asked to be shown.
+    played = hosts.play('deploy.yaml', '-vvv', '--diff').check()
     assert 'smoke : Ask the Images API to do what it is for' in played.tasks()
-    assert fleet.PASSWORD not in played.said
+    assert '+backend images' in played.said
+    for secret in secrets(keystone):
+        assert secret not in played.said
     assert [release(host) for host in hosts.hosts.values()] == [fleet.OLD] * 3
 
 
-def test_no_secret_can_be_read_by_others(hosts):
+def test_no_secret_can_be_read_by_others(hosts, keystone):
+    nobody = ('setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups')
     for host in hosts.hosts.values():
-        found = host(
-            *('setpriv', '--reuid=nobody', '--regid=nogroup'),
-            *('--clear-groups', 'grep', '-rsl', fleet.PASSWORD, '/etc'),
-            *('/opt', '/tmp', '/var/tmp', '/var/log', '/run'),
-            check=False,
-        ).stdout
-        assert found == ''
+        for secret in secrets(keystone):
+            look = ('grep', '-rsl', secret, *SEEN)
+            assert host(*nobody, *look, check=False).stdout == ''
+        look = ('grep', '-rsl', fleet.PASSWORD, *SEEN)
+        known = host(*look, check=False).stdout.splitlines()
+        assert '/etc/glance/glance-api.conf' in known  # it can be found
+
+
+def test_no_secret_is_in_the_log_of_a_host(hosts, keystone):
+    for host in hosts.hosts.values():
+        log = host('journalctl', '--no-pager', '--output=cat').stdout
+        assert 'Invoked with' in log  # what Ansible was asked for
+        for secret in secrets(keystone):
+            assert secret not in log
 
 
 def test_a_second_run_changes_nothing(hosts):
@@ -177,6 +221,34 @@ def test_a_check_says_what_would_change_and_changes_nothing(hosts):
     played = hosts.play('deploy.yaml', '--check', glance_wsgi_options=options)
     assert set(played.check().changed().values()) == {1}, played.said
     assert files(hosts['b']) == before
+
+
+@contextlib.contextmanager
+def revision(host, name):
+    """Have the database be at another revision."""
+
+    def ask(words) -> str:
+        command = ('mariadb', '--batch', '--skip-column-names', '--execute')
+        return host(*command, words).stdout.strip()
+
+    was = ask('SELECT version_num FROM glance.alembic_version')
+    change = "UPDATE glance.alembic_version SET version_num = '{}'"
+    ask(change.format(name))
+    try:
+        yield
+    finally:
+        ask(change.format(was))
+
+
+def test_a_database_of_a_newer_release_is_left_alone(hosts):
+    before = virtualenv(hosts['a'])
+    with revision(hosts['a'], '2099_1_expand01'):
+        played = hosts.play('upgrade.yaml', glance_wsgi_series=fleet.NEW)
+    assert played.code
+    said = ' '.join(played.said.split())
+    assert 'A newer release than 2026.2 has expanded the database' in said
+    assert virtualenv(hosts['a']) == before
+    assert not drained(hosts['a'])
 
 
 def test_another_release_is_left_to_the_upgrade(hosts):
@@ -293,6 +365,35 @@ def test_no_idempotent_request_fails_when_a_node_dies(hosts, clients):
     hosts.play('drain.yaml', node='c').check()
 
 
+@contextlib.contextmanager
+def dark(host):
+    """A host that is on, and that nothing comes to or from."""
+    host('ip', 'link', 'set', 'host0', 'down')
+    try:
+        yield
+    finally:
+        host('ip', 'link', 'set', 'host0', 'up')
+
+
+def test_no_idempotent_request_fails_when_a_node_goes_dark(hosts, clients):
+    with clients('read', 8) as seen:
+        machine.until(lambda: served(hosts, 'c') > 20, 'all nodes serve')
+        with dark(hosts['c']):
+            machine.until(
+                lambda: not is_in(hosts, 'c'), 'the node is seen to be dark'
+            )
+            # Whoever waits for it is sent to another one by then.
+            machine.until(
+                lambda: fields(hosts, 'c')[4] == '0',
+                'nobody waits for it any more',
+                DARK,
+            )
+    print(seen)
+    assert seen.failures == []
+    assert seen.answers > 40
+    machine.until(lambda: is_in(hosts, 'c'), 'it is in again')
+
+
 def test_a_node_is_drained_and_handed_back_without_a_failure(hosts, clients):
     with clients('work', 4) as seen:
         hosts.play('drain.yaml', node='b', keep=True).check()
@@ -319,7 +420,7 @@ def is_left_by_the_upgrade(hosts) -> None:
     assert found == [fleet.NEW, fleet.OLD, fleet.OLD]
     conf = hosts['b']('cat', '/etc/glance/glance-api.conf').stdout
     assert f'/{fleet.OLD}-' in conf and f'/{fleet.NEW}-' not in conf
-    assert 'image_size_cap' not in conf
+    assert 'image_tag_quota' not in conf
     assert drained(hosts['b']) and not drained(hosts['c'])
     assert is_in(hosts, 'a') and is_in(hosts, 'c')
     assert not is_in(hosts, 'b')
@@ -327,13 +428,14 @@ def is_left_by_the_upgrade(hosts) -> None:
     assert answers(hosts['b'])
 
 
-def test_a_node_whose_new_release_fails_its_trial_serves_the_old_one(hosts):
+def test_a_node_whose_new_release_fails_a_smoke_test_serves_the_old_one(hosts):
     played = hosts.play(
         'upgrade.yaml',
-        inventory=with_settings(hosts, 'b', NO_DATA),
+        inventory=with_settings(hosts, 'b', ONE_TAG),
         glance_wsgi_series=fleet.NEW,
     )
     assert played.code
+    assert 'FAILED' in played.said and 'tags are added once' in played.said
     assert 'b is not changed, and stays out' in played.said, played.said
     assert 'it serves as before' in played.said
     is_left_by_the_upgrade(hosts)
