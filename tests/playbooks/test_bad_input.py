@@ -56,7 +56,7 @@ def test_a_missing_variable_is_named_by_the_first_task(
         ({'glance_wsgi_uid': ''}, 'glance_wsgi_uid is not set'),
         (
             {'glance_wsgi_options': {'tls_key': '/key', 'database': 'x'}},
-            'glance_wsgi_options has tls_key, database',
+            'glance_wsgi_options has database, tls_key',
         ),
         (
             {'glance_wsgi_options': {'workers': 2, 'treads': 4}},
