@@ -101,6 +101,15 @@ def served(hosts, name) -> int:
     return int(fields(hosts, name)[7])
 
 
+def wait_until_asked(hosts, *names) -> None:
+    """Each of the nodes has some more sessions."""
+    before = {name: served(hosts, name) for name in names}
+    machine.until(
+        lambda: all(served(hosts, name) > before[name] + 20 for name in names),
+        f'{names} are asked',
+    )
+
+
 def is_in(hosts, name) -> bool:
     return fields(hosts, name)[17].startswith('UP')
 
@@ -350,13 +359,12 @@ def test_the_same_again_goes_on_with_that_node(hosts, clients):
 def test_no_idempotent_request_fails_when_a_node_dies(hosts, clients):
     try:
         with clients('read', 8) as seen:
-            machine.until(lambda: served(hosts, 'c') > 20, 'all nodes serve')
+            wait_until_asked(hosts, *'abc')
             hosts.kill('c')
             machine.until(
                 lambda: not is_in(hosts, 'c'), 'the node is seen to be dead'
             )
-            at = served(hosts, 'b')
-            machine.until(lambda: served(hosts, 'b') > at + 20, 'others serve')
+            wait_until_asked(hosts, *'ab')
     finally:
         hosts.boot('c')
     print(seen)
@@ -377,7 +385,7 @@ def dark(host):
 
 def test_no_idempotent_request_fails_when_a_node_goes_dark(hosts, clients):
     with clients('read', 8) as seen:
-        machine.until(lambda: served(hosts, 'c') > 20, 'all nodes serve')
+        wait_until_asked(hosts, *'abc')
         with dark(hosts['c']):
             machine.until(
                 lambda: not is_in(hosts, 'c'), 'the node is seen to be dark'
@@ -388,6 +396,7 @@ def test_no_idempotent_request_fails_when_a_node_goes_dark(hosts, clients):
                 'nobody waits for it any more',
                 DARK,
             )
+            wait_until_asked(hosts, *'ab')
     print(seen)
     assert seen.failures == []
     assert seen.answers > 40
