@@ -462,7 +462,7 @@ def test_an_upgrade_stops_at_the_node_that_does_not_start(hosts):
         played = hosts.play('upgrade.yaml', glance_wsgi_series=fleet.NEW)
         assert played.code
         assert 'b is not changed, and stays out' in played.said, played.said
-        assert 'All files are as they were before' in played.said
+        assert 'Everything is as it was before' in played.said
         # The one that is upgraded and in was left alone.
         assert 'changed: [a]' not in played.said
     finally:
