@@ -45,6 +45,7 @@ class Client:
     def __init__(self, cloud) -> None:
         self.url = images.url(cloud, '/images')
         self.headers = {'X-Auth-Token': cloud.auth_token}
+        self.request = requests.request
         self.answers = 0
         self.failures: list[Failure] = []
 
@@ -53,7 +54,7 @@ class Client:
         options.setdefault('headers', {}).update(self.headers)
         began = time.time()
         try:
-            response = requests.request(
+            response = self.request(
                 method, self.url + path, timeout=PATIENCE, **options
             )
         except requests.RequestException as error:

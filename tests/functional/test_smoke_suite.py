@@ -353,5 +353,42 @@ def test_a_region_without_an_images_api_is_told(smoke):
     one_line(result, Exit.IMAGES_MISSING, 'nowhere')
 
 
+def test_an_endpoint_that_no_catalogue_has_can_be_tested(
+    smoke, cloud, deployed
+):
+    nowhere = f'http://127.0.0.1:{toolkit.free_port()}'
+    before = everything(cloud)
+    with toolkit.another_region(cloud, nowhere) as region:
+        result = smoke(
+            f'--endpoint={deployed.endpoint}/v2/',
+            # Glance itself asks the catalogue where to download from.
+            '^(?!.*glance_download)',
+            '--format=json',
+            region_name=region,
+        )
+    assert result.returncode == 0, result.stderr
+    found = outcomes(result)
+    assert (
+        found.pop(
+            'test_versions.TestVersions.'
+            'test_the_links_of_the_versions_lead_back_here'
+        )
+        == 'skipped'
+    )
+    assert list(found.values()).count('passed') > 40
+    assert everything(cloud) == before
+
+
+def test_a_given_endpoint_that_does_not_answer_is_told(smoke):
+    url = f'http://127.0.0.1:{toolkit.free_port()}'
+    result = smoke(f'--endpoint={url}')
+    one_line(result, Exit.IMAGES_UNREACHABLE, url, 'correct --endpoint')
+
+
+def test_a_given_endpoint_that_is_no_glance_is_told(smoke, web):
+    result = smoke(f'--endpoint={web.url}')
+    one_line(result, Exit.IMAGES_FOREIGN, web.url, 'Correct --endpoint')
+
+
 def test_a_pattern_that_nothing_matches_is_told(smoke):
     one_line(smoke('no_such_test'), Exit.SMOKE_NOT_RUN, 'no_such_test')

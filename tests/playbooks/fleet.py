@@ -38,6 +38,7 @@ SERVICES = ('mariadb', 'memcached', 'haproxy', 'apache2')
 REGISTRIES = ('/etc/apt/apt.conf.d/99*', '/etc/apt/sources.list.d/debian*')
 PASSWORD = 'only-a-test'
 WHEELS = '/srv/wheels'
+MADE = pathlib.Path(__file__).with_name('virtualenv.yaml')
 
 
 def obstacle() -> str | None:
@@ -173,7 +174,7 @@ class Host(machine.Machine):
             link.symlink_to('/lib/systemd/system/systemd-networkd.service')
 
 
-def _packages() -> pathlib.Path:
+def packages() -> pathlib.Path:
     """The place of a machine with all packages, whose services don't run."""
     place = CACHE / f'packages-{_digest(PACKAGES)}'
     if place.exists():
@@ -208,10 +209,10 @@ def _packages() -> pathlib.Path:
 
 def layers(net: network.Network, workspace: pathlib.Path) -> list:
     """The places whose files every host begins with; made if missing."""
-    place = CACHE / f'virtualenvs-{_wanted()}'
+    place = CACHE / f'virtualenvs-{_digest(_wanted(), MADE.read_bytes())}'
     if not place.exists():
         _make_virtualenvs(net, workspace, place)
-    return [place, _packages()]
+    return [place, packages()]
 
 
 def _make_virtualenvs(net, workspace, place) -> None:
@@ -220,11 +221,11 @@ def _make_virtualenvs(net, workspace, place) -> None:
     own = workspace / 'first'
     own.mkdir()
     version = wheel(own)
-    fleet = Fleet(net, own, [_packages()], version, names='a', place=new)
+    fleet = Fleet(net, own, [packages()], version, names='a', place=new)
     try:
         for series in (OLD, NEW):
             fleet.play(
-                pathlib.Path(__file__).with_name('virtualenv.yaml'),
+                MADE,
                 glance_wsgi_series=series,
             ).check()
         fleet['a'].shut_down()
@@ -347,9 +348,6 @@ class Fleet:
                     'ansible_ssh_common_args': ' '.join(self._ssh()),
                     'ansible_python_interpreter': '/usr/bin/python3',
                     'glance_wsgi_series': OLD,
-                    'glance_wsgi_requirement': (
-                        f'glance-wsgi[smoke]=={self.version}'
-                    ),
                     'glance_wsgi_pip': {
                         'no_index': True,
                         'find_links': f'{WHEELS} /srv/own',

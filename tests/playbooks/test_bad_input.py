@@ -13,6 +13,7 @@ REQUIRED = (
 )
 PLAYBOOKS = ('deploy.yaml', 'upgrade.yaml')
 UNKNOWN = {'kind': 'tape'}
+ADMIN = {'username': 'admin', 'password': 'x', 'project_name': 'admin'}
 
 
 @pytest.fixture(scope='module')
@@ -21,7 +22,7 @@ def operator(net, workspace):
     place = workspace / 'operator'
     place.mkdir()
     made = fleet.Fleet(net, place, [], '1.0', names='')
-    made.variables = {'glance_wsgi_keystone_admin': {'username': 'admin'}}
+    made.variables = {'glance_wsgi_keystone_admin': ADMIN}
     return made
 
 
@@ -54,8 +55,33 @@ def test_a_missing_variable_is_named_by_the_first_task(
         ({'glance_wsgi_store': {'kind': 'nfs'}}, 'nfs "path" and "source"'),
         ({'glance_wsgi_uid': ''}, 'glance_wsgi_uid is not set'),
         (
-            {'glance_wsgi_options': {'tls_key': '/key'}},
-            'glance_wsgi_options has tls_key',
+            {'glance_wsgi_options': {'tls_key': '/key', 'database': 'x'}},
+            'glance_wsgi_options has database, tls_key',
+        ),
+        (
+            {'glance_wsgi_options': {'workers': 2, 'treads': 4}},
+            'glance_wsgi_options has treads, which',
+        ),
+        (
+            {'glance_wsgi_keystone_admin': ADMIN | {'password': ''}},
+            'glance_wsgi_keystone_admin has no password',
+        ),
+        (
+            {'glance_wsgi_public_url': 'https://images.example.org'},
+            'write http://HOST:PORT, without a path',
+        ),
+        (
+            {'glance_wsgi_public_url': 'http://images.example.org/image'},
+            'write http://HOST:PORT, without a path',
+        ),
+        ({'haproxy_certificate': '/cert'}, 'write https://HOST:PORT'),
+        (
+            {'glance_wsgi_public_url': 'http://[2001:db8::1]:9292'},
+            'glance_wsgi_public_url has an IPv6 address',
+        ),
+        (
+            {'glance_wsgi_database_host': '2001:db8::1'},
+            'glance_wsgi_database_host has an IPv6 address',
         ),
     ],
 )
@@ -72,6 +98,20 @@ def test_a_group_without_hosts(operator):
     inventory['all']['children']['haproxy'] = {}
     played = refused(operator, 'deploy.yaml', inventory)
     assert 'The group "haproxy" has no host' in played.said
+
+
+def test_two_databases(operator):
+    inventory = operator.inventory()
+    inventory['all']['children']['database']['hosts']['b'] = None
+    played = refused(operator, 'deploy.yaml', inventory)
+    assert 'The group "database" has a, b: leave one in' in played.said
+
+
+def test_a_drain_looks_at_the_settings_too(operator):
+    inventory = operator.inventory()
+    inventory['all']['vars']['glance_wsgi_series'] = 'zed'
+    played = refused(operator, 'drain.yaml', inventory, node='a')
+    assert 'constraints/zed.txt' in played.said
 
 
 @pytest.mark.parametrize('playbook', PLAYBOOKS)

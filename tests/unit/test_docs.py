@@ -29,6 +29,7 @@ FIELDS = ['Cause', 'Outcome', 'Action']
 
 # Flags in the documentation that belong to other programs.
 FOREIGN = {
+    'ansible-playbook': {'--check', '--diff', '--limit'},
     'glance-manage': {'--version'},
     'glance-wsgi-manage': {'--check'},
     'gunicorn': {

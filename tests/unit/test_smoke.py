@@ -314,6 +314,12 @@ def test_what_web_download_can_not_fetch_is_refused(refused, uri):
     assert f'"{uri}"' in refused(words, code=errors.Exit.BAD_OPTION)
 
 
+@pytest.mark.parametrize('url', ['nonsense', 'ftp://127.0.0.1', ''])
+def test_an_endpoint_that_is_no_url_is_refused(refused, url):
+    words = f'--endpoint={url}'
+    assert f'"{url}"' in refused(words, code=errors.Exit.BAD_OPTION)
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize('scheme', ['http', 'https'])
 def test_a_keystone_that_stays_silent_is_not_waited_for(

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -422,6 +423,8 @@ class Installation:
         ]
         known = {
             'glance_wsgi': importlib.metadata.version('glance-wsgi'),
+            # For people and playbooks: which release it is that serves.
+            'virtualenv': sys.prefix,
             'state_dir': str(self.deployment.state.path),
             'files': sorted(
                 str(path)

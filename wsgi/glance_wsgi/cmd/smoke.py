@@ -63,6 +63,14 @@ class Smoke(base.Verb, lister.Lister):
             'own)',
         )
         parser.add_argument(
+            '--endpoint',
+            metavar='URL',
+            help='The Images API to test, instead of the one that the '
+            'catalogue leads to: a single node behind a load balancer, such '
+            'as http://192.0.2.11:9292. The links that it gives are not '
+            'tested, since they lead to where clients come.',
+        )
+        parser.add_argument(
             '--web-download-uri',
             metavar='URI',
             help='A small file that Glance may import by "web-download", and '
@@ -141,13 +149,14 @@ class Smoke(base.Verb, lister.Lister):
 
         uri = parsed_args.web_download_uri
         _check_pattern(parsed_args.pattern)
-        _check_uri(uri)
+        _check_url('--web-download-uri', uri, 'http://HOST/FILE')
+        _check_url('--endpoint', parsed_args.endpoint, 'http://HOST:9292')
         file, deployment = self._clouds(parsed_args)
         if uri is None and deployment and deployment.gate:
             uri = f'{gate.source_url(deployment)}/{gate.RAW}'
         names = _names(parsed_args, bool(deployment))
         member, admin = (cloud.Cloud(name, file) for name in names)
-        return runner.Run(member, admin, uri)
+        return runner.Run(member, admin, uri, parsed_args.endpoint)
 
     def _clouds(
         self, parsed_args: argparse.Namespace
@@ -198,11 +207,11 @@ def _check_pattern(pattern: str) -> None:
         ) from error
 
 
-def _check_uri(uri: str | None) -> None:
-    if uri is not None and not is_http(uri):
+def _check_url(option: str, url: str | None, example: str) -> None:
+    if url is not None and not is_http(url):
         raise errors.BadOption(
-            f'--web-download-uri "{uri}" is no URL of HTTP or HTTPS.',
-            'Write it like http://HOST/FILE.',
+            f'{option} "{url}" is no URL of HTTP or HTTPS.',
+            f'Write it like {example}.',
             'No test was run.',
         )
 

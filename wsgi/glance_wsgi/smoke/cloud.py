@@ -41,19 +41,27 @@ class _Service:
 
     name: str
     unusable: type[errors.GlanceWSGIError]
-    action: str
+    correction: str
+
+    @property
+    def action(self) -> str:
+        """What to do."""
+        return (
+            f'Start it, or {self.correction[0].lower()}{self.correction[1:]}.'
+        )
 
 
 _KEYSTONE = _Service(
     'Keystone',
     errors.KeystoneUnreachable,
-    'Start it, or correct auth_url in clouds.yaml.',
+    'Correct auth_url in clouds.yaml',
 )
 _IMAGES = _Service(
     'The Images API',
     errors.ImagesUnreachable,
-    'Start it, or correct its endpoint in Keystone.',
+    'Correct its endpoint in Keystone',
 )
+_GIVEN = dataclasses.replace(_IMAGES, correction='Correct --endpoint')
 
 
 class Cloud:
@@ -182,11 +190,19 @@ class Cloud:
                 f'"{other.name}" of {other.auth_url}'
             )
 
-    def endpoint(self) -> str:
+    def endpoint(self, given: str | None = None) -> str:
         """The URL of the Images API, without its version.
 
+        :param given: one that is asked instead of the catalogue's
         :raises errors.GlanceWSGIError: there is none, or it is something else
         """
+        found = given or self._catalogued()
+        endpoint = found.rstrip('/').removesuffix('/v2')
+        self._check_is_glance(endpoint, _GIVEN if given else _IMAGES)
+        return endpoint
+
+    def _catalogued(self) -> str:
+        """What the catalogue has."""
         with _explained(_KEYSTONE, self.auth_url):
             try:
                 found = self.session.get_endpoint(
@@ -205,22 +221,20 @@ class Cloud:
                 'Register it, or name another region in clouds.yaml.',
                 NOTHING,
             )
-        endpoint = str(found).rstrip('/').removesuffix('/v2')
-        self._check_is_glance(endpoint)
-        return endpoint
+        return str(found)
 
-    def _check_is_glance(self, endpoint: str) -> None:
+    def _check_is_glance(self, endpoint: str, service: _Service) -> None:
         # Nova lists a version 2, too, but has no schemas. Not that of one
         # image: a test asks for it.
-        status, answer = self._get(_IMAGES, f'{endpoint}/versions')
+        status, answer = self._get(service, f'{endpoint}/versions')
         if _has_v2(answer):
             url = f'{endpoint}/v2/schemas/images'
-            status, answer = self._get(_IMAGES, url)
+            status, answer = self._get(service, url)
             if answer.get('name') == 'images':
                 return
         raise errors.ImagesForeign(
             f'What answers at {endpoint} ({status}) is no Images v2 API.',
-            'Correct its endpoint in Keystone.',
+            f'{service.correction}.',
             NOTHING,
         )
 

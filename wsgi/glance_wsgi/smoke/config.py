@@ -17,4 +17,11 @@ OPTIONS = [
         'the tests can read, too. By default the healthcheck of Glance '
         'itself, which every Glance can reach.',
     ),
+    cfg.URIOpt(
+        'endpoint',
+        schemes=['http', 'https'],
+        help='The URL of the Images API, without its version: one node of '
+        'many, or one that no catalogue leads to yet. By default the '
+        "catalogue's.",
+    ),
 ]

@@ -68,6 +68,7 @@ class Run:
     :param member: whoever uses images
     :param admin: an administrator of the same cloud
     :param web_download_uri: see `config`
+    :param given: the URL that is tested; else that of the catalogue
     :ivar left: what could not be removed or looked for, a sentence each
     """
 
@@ -76,8 +77,10 @@ class Run:
         member: cloud.Cloud,
         admin: cloud.Cloud,
         web_download_uri: str | None = None,
+        given: str | None = None,
     ) -> None:
         self.member, self.admin = member, admin
+        self.given = given
         self.prefix = f'glance-wsgi-smoke-{uuid.uuid4().hex[:8]}'
         self.web_download_uri = web_download_uri
         self.endpoint = ''
@@ -100,7 +103,7 @@ class Run:
                 cloud.NOTHING,
             )
         # Not asked for again: it may be gone when the tests have ended.
-        self.endpoint = self.member.endpoint()
+        self.endpoint = self.member.endpoint(self.given)
 
     def results(
         self,
@@ -185,13 +188,17 @@ class Run:
             },
             'glance-wsgi': {
                 'name_prefix': self.prefix,
-                **(
-                    {'web_download_uri': self.web_download_uri}
-                    if self.web_download_uri
-                    else {}
+                **_set(
+                    web_download_uri=self.web_download_uri,
+                    endpoint=self.given and self.endpoint,
                 ),
             },
         }
+
+
+def _set(**options: str | None) -> dict[str, str]:
+    """Those that have a value."""
+    return {name: value for name, value in options.items() if value}
 
 
 class _Collected:

@@ -3,9 +3,12 @@
 https://docs.openstack.org/api-ref/image/versions/
 """
 
+from tempest import config
 from tempest.lib import decorators
 
 from glance_wsgi.smoke import base
+
+CONF = config.CONF
 
 
 class TestVersions(base.SmokeTest):
@@ -29,6 +32,10 @@ class TestVersions(base.SmokeTest):
     @decorators.idempotent_id('0f3f7a44-2a8e-4d5b-9f0c-1f1e7f7f2b02')
     def test_the_links_of_the_versions_lead_back_here(self) -> None:
         """A wrong public_endpoint, or a path prefix that it does not know."""
+        if CONF.glance_wsgi.endpoint:
+            raise self.skipException(
+                'clients come to another endpoint than the one that was given'
+            )
         answer = self.send('GET', f'{self.root}/versions', X_Auth_Token=None)
         links = {
             link['href'].rstrip('/')

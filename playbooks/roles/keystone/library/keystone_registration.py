@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Registers Glance in Keystone: its user, its service and its endpoints.
+"""Registers Glance in Keystone: its user; with a URL its endpoints, too.
 
 An Ansible module. It runs under the Python of Glance's virtualenv, which has
 openstacksdk. What is right already is left alone.
@@ -49,6 +49,11 @@ class Registration:
             ),
         )
         self.user(project)
+        if self.wanted['url']:
+            self.catalogue()
+
+    def catalogue(self):
+        """The region, the service and its endpoints."""
         self.found_or_made(
             'region',
             self.identity.find_region(self.wanted['region']),
@@ -160,7 +165,7 @@ def main():
             'user': {'type': 'str', 'required': True},
             'password': {'type': 'str', 'required': True, 'no_log': True},
             'region': {'type': 'str', 'required': True},
-            'url': {'type': 'str', 'required': True},
+            'url': {'type': 'str'},
         },
         supports_check_mode=True,
     )
