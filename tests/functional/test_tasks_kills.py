@@ -5,6 +5,7 @@ Guards against what Glance alone leaves then: a task that is ``processing`` or
 store, and a second attempt that deletes the good copy of the first.
 """
 
+import concurrent.futures
 import json
 import threading
 
@@ -235,6 +236,48 @@ def test_what_runs_ends_and_what_waits_runs_after(
             cloud.image.delete_image(one)
         work.assert_whole(cloud, image, open_web.body)
         assert len(work.tasks(image)) == 1
+
+
+def test_a_transfer_that_goes_on_lets_nothing_begin_on_the_way_down(
+    work, cloud, image, web
+):
+    """uWSGI tells its Python of the end when the transfer is over."""
+    if 'uwsgi' not in toolkit.SERVER:
+        pytest.skip('This server has nothing that tells in time.')
+    running = [images.create(cloud) for _ in range(2)]
+    for one in running:
+        download(cloud, one, web)
+        work.runner(one)
+    download(cloud, image, web)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        # Several of its threads have served.
+        url = images.url(cloud, '/')
+        list(pool.map(lambda _: probe.health(url), range(64)))
+    sent = images.create(cloud)
+    with kills.half_sent(work.deployment, cloud, sent) as (client, rest):
+        result = []
+        ending = threading.Thread(
+            target=lambda: result.append(work.deployment('down', check=False))
+        )
+        ending.start()
+        toolkit.until(
+            lambda: not work.deployment.status()['serving'],
+            'it serves no more',
+        )
+        web.gate.set()
+        for one in running:
+            work.over(one)
+        client.send(rest)
+        assert client.head().startswith('HTTP/1.1 204')
+        ending.join()
+    assert result[0].returncode == 0, result[0].stderr
+    assert [status for _, status, _ in work.tasks(image)] == ['pending']
+    work.deployment.up()
+    for one in [*running, image]:
+        work.assert_whole(cloud, one, web.body)
+        assert len(work.tasks(one)) == 1
+    for one in [*running, sent]:
+        cloud.image.delete_image(one)
 
 
 # --- drained ---

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 import types
 
 import pytest
@@ -112,3 +114,29 @@ def test_a_sweep_knows_the_stores_of_its_node(node, tmp_path, monkeypatch):
     node('fast', 'cheap')
     service._sweep(None, 60)
     assert seen == [tmp_path / 'fast', tmp_path / 'cheap']
+
+
+@pytest.mark.parametrize('of_uwsgi', [True, False])
+def test_a_thread_of_uwsgi_that_has_gone_tells_of_the_end(
+    monkeypatch, of_uwsgi
+):
+    """Others may have a thread for each request."""
+    monkeypatch.setattr(service, '_is_worker_of_uwsgi', lambda: of_uwsgi)
+    threads, served, end = service.Threads(), [], threading.Event()
+
+    def serve():
+        threads.note()
+        served.append(threading.get_native_id())
+        end.wait(60)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    threads.note()
+    assert not threads.go()
+    end.set()
+    thread.join()
+    (number,) = served
+    deadline = time.monotonic() + 60
+    while os.path.exists(f'/proc/self/task/{number}'):
+        assert time.monotonic() < deadline
+    assert threads.go() == of_uwsgi

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import os
 import pathlib
 import signal
 import threading
@@ -135,7 +136,37 @@ def hear(number: int, told: Callable[[int], None]) -> None:
     signal.signal(number, handle)
 
 
-def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
+class Threads:
+    """The threads of the server that have served requests in this process.
+
+    uWSGI's last as long as its worker. When that is told to end, those that
+    have nothing to do go at once; Python hears of it when the others have, and
+    a transfer may take hours. Other servers tell in time, and may have a
+    thread for each request.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._last: bool | None = None
+
+    def note(self) -> None:
+        """Called by each of them."""
+        if self._last is None:
+            self._last = _is_worker_of_uwsgi()
+        if self._last:
+            self._seen.add(threading.get_native_id())
+
+    def go(self) -> bool:
+        """Whether one of them has gone: no request comes any more."""
+        return any(
+            not os.path.exists(f'/proc/self/task/{thread}')
+            for thread in tuple(self._seen)
+        )
+
+
+def _engine(
+    database: sqlalchemy.Engine, ending: list[int], threads: Threads
+) -> Engine:
     conf = cfg.CONF
     stop = stopfile.find(conf)
     me = owners.Owner.myself(owners.node(conf))
@@ -149,7 +180,7 @@ def _engine(database: sqlalchemy.Engine, ending: list[int]) -> Engine:
         jobs,
         runs.Runs(jobs, gateway, recovery, me),
         me,
-        lambda: bool(ending) or stop.exists(),
+        lambda: bool(ending) or threads.go() or stop.exists(),
         shared,
         slots,
         conf.task_engine.task_heartbeat,
@@ -227,18 +258,22 @@ def _serves() -> bool:
     A master that loads the application before it forks does not, nor does
     whoever only tries whether it can be loaded.
     """
-    try:
-        import uwsgi
-
-        return bool(uwsgi.worker_id() > 0)
-    except ImportError:
-        pass
+    if _is_worker_of_uwsgi():
+        return True
     try:
         import mod_wsgi
     except ImportError:
         return False
     # PyPI's package has that name, too, wherever it is installed.
     return hasattr(mod_wsgi, 'process_group')
+
+
+def _is_worker_of_uwsgi() -> bool:
+    try:
+        import uwsgi
+    except ImportError:
+        return False
+    return bool(uwsgi.worker_id() > 0)
 
 
 class Starter:
@@ -252,12 +287,14 @@ class Starter:
         self._started = False
         self.ending: list[int] = []
         """Not empty when this process was told to end."""
+        self.threads = Threads()
         self._lock = threading.Lock()
 
     def around(self, application: Application) -> Application:
         """The application; with its first request the engine is started."""
 
         def serve(environ: dict[str, Any], start_response: Any) -> Any:
+            self.threads.note()
             if not self._started:
                 self.start()
             return application(environ, start_response)
@@ -270,7 +307,7 @@ class Starter:
             if self._started:
                 return
             sqlite.serving()
-            engine = _engine(self._database, self.ending)
+            engine = _engine(self._database, self.ending, self.threads)
             engine.start()
             self._started = True
             # Python's own pools of threads are closed before anything that
