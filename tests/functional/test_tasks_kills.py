@@ -7,12 +7,14 @@ store, and a second attempt that deletes the good copy of the first.
 
 import concurrent.futures
 import json
+import signal
 import threading
 
 import beside
 import images
 import interrupted
 import kills
+import psutil
 import pytest
 import toolkit
 from images import MIB
@@ -485,8 +487,13 @@ def test_the_doctor_repairs_what_a_glance_without_this_engine_has_left(
 
 
 @pytest.fixture
-def gunicorn(work, workspace):
-    """The same Glance as another node under gunicorn: process and API."""
+def gunicorn(request, work, workspace):
+    """The same Glance as another node under gunicorn: process and API.
+
+    Its parameter, if it is given one, is how many seconds its worker may go
+    on when it is told to end.
+    """
+    mercy = getattr(request, 'param', 60)
     port = toolkit.free_port()
     place = workspace / f'gunicorn-{port}'
     place.mkdir()
@@ -504,7 +511,7 @@ def gunicorn(work, workspace):
     config.chmod(0o644)
     command = (
         *('gunicorn', '--worker-class=gthread', '--threads=4'),
-        *('--graceful-timeout=60', '--bind=127.0.0.1:{port}'),
+        *(f'--graceful-timeout={mercy}', '--bind=127.0.0.1:{port}'),
     )
     with beside.started(
         work.deployment, command, port, place, place / 'log', patience=90
@@ -538,3 +545,50 @@ def test_under_gunicorn_what_runs_ends_and_what_waits_runs_elsewhere(
     work.assert_whole(cloud, later, web.body)
     assert len(work.tasks(later)) == 1
     cloud.image.delete_image(later)
+
+
+def test_under_gunicorn_a_reload_waits_for_what_runs(
+    work, cloud, image, web, gunicorn
+):
+    process, another = gunicorn
+    work.stop.touch()
+    download(another, image, web)
+    runner = work.runner(image)
+    reload_gunicorn(process, runner)
+    web.gate.set()
+    work.assert_whole(cloud, image, web.body)
+    assert len(work.tasks(image)) == 1
+    toolkit.until(lambda: not toolkit.alive(runner), 'its worker has ended')
+
+
+@pytest.mark.parametrize('gunicorn', [1], indirect=True)
+def test_under_gunicorn_what_is_killed_goes_on_in_the_next_worker(
+    work, cloud, image, web, gunicorn
+):
+    """And so does what was waiting, as the same task."""
+    process, another = gunicorn
+    work.stop.touch()
+    download(another, image, web)
+    runner = work.runner(image)
+    later = images.create(another)
+    download(another, later, web)
+    reload_gunicorn(process, runner)
+    toolkit.until(lambda: not toolkit.alive(runner), 'its mercy is over')
+    web.gate.set()
+    # gunicorn tells nobody that it serves: the first request does.
+    another.image.get_image(image)
+    work.assert_whole(cloud, image, web.body)
+    assert len(work.tasks(image)) == 2
+    work.assert_whole(cloud, later, web.body)
+    assert len(work.tasks(later)) == 1
+    cloud.image.delete_image(later)
+
+
+def reload_gunicorn(process, worker) -> None:
+    """By SIGHUP, until it has another worker."""
+    process.send_signal(signal.SIGHUP)
+    master = psutil.Process(process.pid)
+    toolkit.until(
+        lambda: {child.pid for child in master.children()} - {worker.pid},
+        'it has another worker',
+    )

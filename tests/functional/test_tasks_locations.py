@@ -9,6 +9,7 @@ import hashlib
 
 import images
 import interrupted
+import psutil
 import pytest
 import toolkit
 from images import MIB
@@ -189,7 +190,7 @@ def test_killed_in_a_task_of_the_old_api(work, cloud, web):
     ((owner,),) = work.query(
         'SELECT owner FROM glance_wsgi_jobs WHERE task_id = ?', task_id
     )
-    interrupted.end(interrupted.psutil.Process(int(owner.split(':')[0])))
+    interrupted.end(psutil.Process(int(owner.split(':')[0])))
     toolkit.until(
         lambda: said()['status'] == 'failure', 'it has failed', within=60
     )
