@@ -175,7 +175,8 @@ def test_nothing_happens_where_it_may_not(apache):
     old = started.children()
     assert not apache_children.replace(started.parent, lambda: False)
     assert started.answers()
-    assert started.children() == old
+    # Apache may only now have started the last of those it begins with.
+    assert old and old <= started.children()
     assert not read_anew(started)
 
 
