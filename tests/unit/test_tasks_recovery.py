@@ -210,6 +210,7 @@ def test_what_a_location_was_said_to_hold_goes_with_it(monkeypatch):
     images = Images(status='queued', locations=[('web', 'http://x/')])
     images.image.os_hash_algo = 'sha512'
     images.image.os_hash_value = images.image.checksum = 'as the user said'
+    images.image.size = 8
 
     def delete(context, image_id, location_id, status):
         assert (image_id, location_id) == (IMAGE, 7)
@@ -226,6 +227,7 @@ def test_what_a_location_was_said_to_hold_goes_with_it(monkeypatch):
     recovery.Interrupted(images, images.image, adding).put_back(JOB)
     assert images.image.os_hash_value is None
     assert images.image.checksum is None
+    assert images.image.size is None
     assert images.image.os_hash_algo is None
     assert images.image.status == 'queued'
 

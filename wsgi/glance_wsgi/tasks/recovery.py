@@ -382,8 +382,9 @@ class Interrupted:
         if before == 'importing':
             image.status = 'queued'
         if not image.locations:
-            # The user may have said what it should be.
-            image.os_hash_value = image.checksum = None
+            # The user may have said what it should be; and Glance keeps the
+            # size that it has.
+            image.os_hash_value = image.checksum = image.size = None
         if image.os_hash_value is None:
             image.os_hash_algo = None
         self._repo.save(image, before)
