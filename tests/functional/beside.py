@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import kills
 import openstack
 import pytest
 import requests
@@ -14,13 +15,22 @@ import toolkit
 
 from glance_wsgi import programs
 
-GUNICORN = (
-    'gunicorn',
-    '--worker-class=gthread',
-    '--threads=4',
-    '--graceful-timeout=3',
-    '--bind=127.0.0.1:{port}',
-)
+
+def gunicorn(mercy: int) -> tuple[str, ...]:
+    """gunicorn with one process.
+
+    :param mercy: seconds that it may go on when it is told to end
+    """
+    return (
+        'gunicorn',
+        '--worker-class=gthread',
+        '--threads=4',
+        f'--graceful-timeout={mercy}',
+        '--bind=127.0.0.1:{port}',
+    )
+
+
+GUNICORN = gunicorn(mercy=3)
 WAITRESS = ('waitress-serve', '--listen=127.0.0.1:{port}')
 
 
@@ -36,6 +46,34 @@ def served(
     port = toolkit.free_port()
     with started(deployed, command, port, etc, log) as (_, cloud):
         yield cloud
+
+
+def configure(
+    deployed: toolkit.Deployed,
+    place: pathlib.Path,
+    port: int,
+    paste: pathlib.Path,
+    more: str = '',
+) -> None:
+    """Make another node of a deployment, which differs by its name.
+
+    :param place: where its configuration is written
+    :param paste: its Paste file
+    :param more: settings, after all others
+    """
+    etc = deployed.state_dir / 'etc' / 'glance'
+    config = kills.write_like_glance(
+        place / 'glance-api.conf',
+        (etc / 'glance-api.conf').read_bytes()
+        + (
+            '\n[DEFAULT]\n'
+            f'worker_self_reference_url = http://127.0.0.1:{port}\n'
+            '[paste_deploy]\n'
+            f'config_file = {paste}\n'
+            f'{more}'
+        ).encode(),
+    )
+    config.chmod(0o644)
 
 
 @contextlib.contextmanager

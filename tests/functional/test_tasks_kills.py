@@ -43,12 +43,10 @@ def cloud(work):
 
 
 @pytest.fixture
-def image(cloud, work):
+def image(image, work):
     """A queued image, and a node that is not taken out when all is over."""
-    image = images.create(cloud)
     yield image
     work.stop.unlink(missing_ok=True)
-    cloud.image.delete_image(image.id, ignore_missing=True)
 
 
 @pytest.fixture(scope='module')
@@ -497,26 +495,20 @@ def gunicorn(request, work, workspace):
     port = toolkit.free_port()
     place = workspace / f'gunicorn-{port}'
     place.mkdir()
-    etc = work.deployment.state_dir / 'etc' / 'glance'
-    config = kills.write_like_glance(
-        place / 'glance-api.conf',
-        (etc / 'glance-api.conf').read_bytes()
-        + (
-            '\n[DEFAULT]\n'
-            f'worker_self_reference_url = http://127.0.0.1:{port}\n'
-            '[paste_deploy]\n'
-            f'config_file = {upstream.shipped("glance-api-paste.ini")}\n'
-        ).encode(),
-    )
-    config.chmod(0o644)
-    command = (
-        *('gunicorn', '--worker-class=gthread', '--threads=4'),
-        *(f'--graceful-timeout={mercy}', '--bind=127.0.0.1:{port}'),
-    )
+    paste = upstream.shipped('glance-api-paste.ini')
+    beside.configure(work.deployment, place, port, paste)
+    command = beside.gunicorn(mercy)
     with beside.started(
         work.deployment, command, port, place, place / 'log', patience=90
     ) as started:
         yield started
+
+
+def begin_there(work, another, image, web):
+    """Have the other node run an import: the first one is drained."""
+    work.stop.touch()
+    download(another, image, web)
+    return work.runner(image)
 
 
 def test_under_gunicorn_what_runs_ends_and_what_waits_runs_elsewhere(
@@ -525,9 +517,7 @@ def test_under_gunicorn_what_runs_ends_and_what_waits_runs_elsewhere(
     """Python closes its pools of threads before anything that waits for them,
     so by itself Glance loses every import that runs."""
     process, another = gunicorn
-    work.stop.touch()
-    download(another, image, web)
-    runner = work.runner(image)
+    runner = begin_there(work, another, image, web)
     assert runner.ppid() == process.pid
     later = images.create(another)
     download(another, later, web)
@@ -551,9 +541,7 @@ def test_under_gunicorn_a_reload_waits_for_what_runs(
     work, cloud, image, web, gunicorn
 ):
     process, another = gunicorn
-    work.stop.touch()
-    download(another, image, web)
-    runner = work.runner(image)
+    runner = begin_there(work, another, image, web)
     reload_gunicorn(process, runner)
     web.gate.set()
     work.assert_whole(cloud, image, web.body)
@@ -567,9 +555,7 @@ def test_under_gunicorn_what_is_killed_goes_on_in_the_next_worker(
 ):
     """And so does what was waiting, as the same task."""
     process, another = gunicorn
-    work.stop.touch()
-    download(another, image, web)
-    runner = work.runner(image)
+    runner = begin_there(work, another, image, web)
     later = images.create(another)
     download(another, later, web)
     reload_gunicorn(process, runner)

@@ -37,13 +37,6 @@ def cloud(work):
 
 
 @pytest.fixture
-def image(cloud):
-    image = images.create(cloud)
-    yield image
-    cloud.image.delete_image(image.id, ignore_missing=True)
-
-
-@pytest.fixture
 def web():
     """A web server whose gate is closed."""
     with interrupted.GatedWeb(images.random_bytes(8 * MIB)) as server:
@@ -109,6 +102,7 @@ def test_who_wakes_up_when_a_location_was_added_again_does_no_damage(
     digest = hashlib.sha512(web.body).hexdigest()
     add_location(cloud, image, web.url, digest)
     runner = work.runner(image)
+    toolkit.until(lambda: locations(work, image) == 1, 'it has its location')
     suspend(work, runner)
     work.assert_usable(cloud, image)
     with interrupted.GatedWeb(images.random_bytes(MIB)) as other:

@@ -14,14 +14,9 @@ import toolkit
 
 from glance_wsgi import upstream
 
-ONE_PROCESS = (
-    *('gunicorn', '--worker-class=gthread', '--threads=4'),
-    *('--graceful-timeout=3', '--bind=127.0.0.1:{port}'),
-)
-
 
 @pytest.fixture
-def node(deployed, workspace, request):
+def node(deployed, workspace):
     """Makes another node of the deployment: its address, and its API.
 
     Its configuration is the deployment's, but for its own name and stop file.
@@ -35,28 +30,17 @@ def node(deployed, workspace, request):
         shipped = 'disable_by_file_path = /etc/glance/healthcheck_disable'
         assert shipped in paste
         named = f'disable_by_file_path = {stop}'
-        kills.write_like_glance(
+        file = kills.write_like_glance(
             place / 'glance-api-paste.ini',
             paste.replace(shipped, named if where == 'Paste' else '').encode(),
         )
-        etc = deployed.state_dir / 'etc' / 'glance'
-        kills.write_like_glance(
-            place / 'glance-api.conf',
-            (etc / 'glance-api.conf').read_bytes()
-            + (
-                '\n[DEFAULT]\n'
-                f'worker_self_reference_url = http://127.0.0.1:{port}\n'
-                '[paste_deploy]\n'
-                f'config_file = {place}/glance-api-paste.ini\n'
-                '[healthcheck]\n' + (named if where == 'oslo.config' else '')
-                # Paste's comes first, where it has one.
-            ).encode(),
-        )
-        for file in place.iterdir():
-            file.chmod(0o644)
+        file.chmod(0o644)
+        # Paste's comes first, where it has one.
+        more = '[healthcheck]\n' + (named if where == 'oslo.config' else '')
+        beside.configure(deployed, place, port, file, more)
         return port, beside.started(
             deployed,
-            ONE_PROCESS,
+            beside.GUNICORN,
             port,
             place,
             place / 'log',
