@@ -8,22 +8,27 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import os
 import threading
 import uuid
 
 import pytest
 import sqlalchemy
+import taskdb
+import toolkit
 from sqlalchemy import exc
 
 from glance_wsgi.db import own
 from glance_wsgi.tasks import claims
 from glance_wsgi.tasks import engine
+from glance_wsgi.tasks import glance
 from glance_wsgi.tasks import records
 from glance_wsgi.tasks import watch
 from glance_wsgi.tasks.doctor import Doctor
 from glance_wsgi.tasks.jobs import Job
 from glance_wsgi.tasks.owners import Owner
+from glance_wsgi.tasks.runs import Runs
 from glance_wsgi.tasks.tables import JOBS
 
 ME = Owner('node-1', 'here', 1, 100)
@@ -32,19 +37,42 @@ ELSEWHERE = Owner('node-2', 'there', 1, 100)
 
 
 class Broken:
-    """A driver's connection that is lost before, or after, a commit."""
+    """A connection that is lost at each statement, or before each commit.
+
+    :param event: SQLAlchemy's name for that
+    """
 
     def __init__(self, database, event) -> None:
         self._engine, self._event = database.engine, event
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> 'Broken':
         sqlalchemy.event.listen(self._engine, self._event, self._fail)
+        return self
 
     def __exit__(self, *exception: object) -> None:
         sqlalchemy.event.remove(self._engine, self._event, self._fail)
 
-    def _fail(self, *words) -> None:
+    def _fail(self, connection, *words) -> None:
         raise exc.OperationalError('lost', {}, OSError(2013, 'lost'))
+
+
+class BrokenOnce(Broken):
+    """The same at one of them only.
+
+    :param number: at which; the first is 0
+    :param late: the transaction has been committed all the same
+    """
+
+    def __init__(self, database, event, number, late=False) -> None:
+        super().__init__(database, event)
+        self.left, self._late = number, late
+
+    def _fail(self, connection, *words) -> None:
+        self.left -= 1
+        if self.left == -1:
+            if self._late:
+                connection.connection.driver_connection.commit()
+            super()._fail(connection)
 
 
 def go():
@@ -285,6 +313,66 @@ def test_a_database_error_in_a_step_of_a_claim_changes_nothing(
     assert database.lock(new) == new
     assert jobs.end(new, ME, 'failure', 'why')
     assert jobs.all() == []
+
+
+class Ready:
+    """What runs are given that prepares images and makes executors."""
+
+    def prepare(self, job, task, has_token):
+        return True
+
+    def executor(self, job):
+        return None
+
+
+@pytest.mark.parametrize(
+    ('event', 'late'),
+    [('before_cursor_execute', False), ('commit', False), ('commit', True)],
+)
+def test_a_database_error_anywhere_only_delays_a_job(
+    database, event, late, monkeypatch, request
+):
+    """Once at each step, from the look for jobs to the end: it runs once."""
+    ran = []
+
+    def run(task_id, executor, begin):
+        if begin():
+            ran.append(task_id)
+            other.execute(
+                "UPDATE tasks SET status = 'success' WHERE id = :id",
+                id=task_id,
+            )
+
+    monkeypatch.setattr(glance, 'run', run)
+    monkeypatch.setattr(engine, 'RETRY', 0)
+    # What happens by its connections does not count.
+    other = taskdb.TaskDatabase(database.url)
+    request.addfinalizer(other.dispose)
+    for number in itertools.count():
+        first = database.task()
+        made = engine.Engine(
+            database.jobs,
+            Runs(database.jobs, Ready(), Ready(), ME),
+            ME,
+            go,
+            concurrent.futures.ThreadPoolExecutor(1),
+            slots=1,
+            heartbeat=0.1,
+        )
+        with BrokenOnce(database, event, number, late) as once:
+            made._puller.start()
+            toolkit.until(lambda: not other.jobs.all(), 'it has ended')
+            made.close()
+            made.join()
+        (task_id,) = ran
+        assert other.status(task_id) == 'success'
+        if task_id != first:
+            assert other.status(first) == 'failure'
+        assert other.lock(task_id) is None
+        ran.clear()
+        if once.left >= 0:
+            break
+    assert number > 5, number
 
 
 def test_a_claim_that_was_cut_off_is_found_and_given_back(database):

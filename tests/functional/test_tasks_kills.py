@@ -134,6 +134,30 @@ def test_killed_while_a_store_is_written(
     assert len(work.tasks(image)) == 2
 
 
+def test_killed_in_the_second_store_when_one_is_enough(
+    work, cloud, image, body
+):
+    """Its image is active, and says which store it has to be copied to."""
+    stage(cloud, image, body)
+    response = cloud.image.post(
+        f'/images/{image.id}/import',
+        json={
+            'method': {'name': 'glance-direct'},
+            'stores': ['fast', 'cheap'],
+            'all_stores_must_succeed': False,
+        },
+    )
+    assert response.status_code == 202, response.text
+    runner = work.runner(image)
+    work.writing_to(image, '', 'cheap')
+    interrupted.end(runner)
+    work.assert_whole(cloud, image, body, stores=['fast'])
+    record = cloud.image.get(f'/images/{image.id}').json()
+    assert record['os_glance_failed_import'] == 'cheap'
+    cloud.image.import_image(image, method='copy-image', stores=['cheap'])
+    work.assert_whole(cloud, image, body, first=('failure', 'success'))
+
+
 def test_killed_while_a_download_is_stored(work, cloud, image, body):
     """It starts again, and what the first store has is replaced."""
     with interrupted.GatedWeb(body) as web:
@@ -241,9 +265,7 @@ def test_what_runs_ends_and_what_waits_runs_after(
 def test_a_transfer_that_goes_on_lets_nothing_begin_on_the_way_down(
     work, cloud, image, web
 ):
-    """uWSGI tells its Python of the end when the transfer is over."""
-    if 'uwsgi' not in toolkit.SERVER:
-        pytest.skip('This server has nothing that tells in time.')
+    """uWSGI tells its Python of the end only when the transfer is over."""
     running = [images.create(cloud) for _ in range(2)]
     for one in running:
         download(cloud, one, web)

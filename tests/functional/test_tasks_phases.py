@@ -93,16 +93,17 @@ class TestPatience:
 
     @in_each_phase
     def test_a_reload_waits_for_what_runs(self, work, cloud, held):
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            reload = pool.submit(work.deployment, 'reload')
-            toolkit.until(
-                lambda: phases.is_signalled(held.runner), 'it is told to end'
-            )
-            held.go_on()
-            reload.result()
-        assert not toolkit.alive(held.runner)
+        go_on_while(work, held, 'reload')
         work.assert_whole(cloud, held.image, held.body)
         assert len(work.tasks(held.image)) == 1
+
+    @in_each_phase
+    def test_a_stop_waits_for_what_runs(self, work, cloud, held):
+        go_on_while(work, held, 'down')
+        statuses = [status for _, status, _ in work.tasks(held.image)]
+        assert statuses == ['success']
+        work.deployment.up()
+        work.assert_whole(cloud, held.image, held.body)
 
     def test_another_copy_that_breaks_the_lock_leaves_the_good_copy(
         self, work, cloud, body
@@ -133,6 +134,18 @@ class TestPatience:
         cloud.image.delete_image(image)
 
 
+def go_on_while(work, held, verb: str) -> None:
+    """Let it go on when its process has been told to end by that verb."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ending = pool.submit(work.deployment, verb)
+        toolkit.until(
+            lambda: phases.is_signalled(held.runner), 'it is told to end'
+        )
+        held.go_on()
+        ending.result()
+    assert not toolkit.alive(held.runner)
+
+
 def copy(cloud, image) -> None:
     """Have a copy made in the second store, or fail."""
     response = cloud.image.post(
@@ -158,6 +171,38 @@ class TestMercy:
         )
         held.release()
         work.assert_whole(cloud, held.image, held.body)
+
+    def test_what_waits_runs_after_the_mercy_is_over(self, work, cloud, body):
+        """It was no job of those that were killed, so it is the same task."""
+        with interrupted.GatedWeb(body[: images.MIB]) as web:
+            running = [begun(cloud, web) for _ in range(2)]
+            runners = [work.runner(image) for image in running]
+            waiting = begun(cloud, web)
+            os.kill(runners[0].ppid(), signal.SIGHUP)
+            for runner in runners:
+                toolkit.until(
+                    lambda runner=runner: not toolkit.alive(runner),
+                    'its mercy is over',
+                )
+            statuses = [status for _, status, _ in work.tasks(waiting)]
+            assert statuses == ['pending']
+            web.gate.set()
+            for image in running:
+                work.assert_whole(cloud, image, web.body, stores=('fast',))
+                assert len(work.tasks(image)) == 2
+            work.assert_whole(cloud, waiting, web.body, stores=('fast',))
+            assert len(work.tasks(waiting)) == 1
+            for image in [*running, waiting]:
+                cloud.image.delete_image(image)
+
+
+def begun(cloud, web):
+    """An image that is being imported from there, or waits for that."""
+    image = images.create(cloud)
+    cloud.image.import_image(
+        image, method='web-download', uri=web.url, stores=['fast']
+    )
+    return image
 
 
 class TestDatabase:
