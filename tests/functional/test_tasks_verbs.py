@@ -330,8 +330,10 @@ def test_a_staging_area_that_is_a_store_is_not_swept(database, tmp_path):
     """By whatever path: all files in there look as if nobody needed them."""
     file = staged(database, tmp_path)
     (tmp_path / 'store').symlink_to(file.parent)
-    stores = [tmp_path / 'none', tmp_path / 'store']
-    assert doctor(database, tmp_path, stores=stores).look() == []
+    (tmp_path / 'round').symlink_to('round')
+    for store in ('store', 'round'):
+        stores = [tmp_path / 'none', tmp_path / store]
+        assert doctor(database, tmp_path, stores=stores).look() == []
     (found,) = doctor(database, tmp_path, stores=stores[:1]).look()
     assert found.kind == 'staging'
 
@@ -355,12 +357,17 @@ def test_the_doctor_knows_the_stores_of_its_node(
         ('an encrypted one', True),
         ('http://elsewhere/{}', False),
         ('file:///elsewhere', False),
+        ('file:///elsewhere/{}', False),
+        ('file://{}/no/directory', False),
+        ('file://{.parent}/round/store', True),
     ],
 )
 def test_a_file_that_a_location_names_is_the_image(
     database, tmp_path, url, kept
 ):
+    """So is one that a location may name: nobody can go round to see."""
     file = staged(database, tmp_path)
+    (file.parent / 'round').symlink_to('round')
     database.locate(file.name, url.format(file))
     assert [one.fix() for one in doctor(database, tmp_path).look()] == (
         [] if kept else ['It was removed.']

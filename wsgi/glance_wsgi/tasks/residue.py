@@ -7,7 +7,6 @@ Where the staging area is a store's directory too, nobody can tell one file
 from the other: there nothing is residue.
 """
 
-import contextlib
 import dataclasses
 import logging
 import os
@@ -26,6 +25,9 @@ LOG = logging.getLogger(__name__)
 
 # Of an image, or of a plugin that makes another one of it.
 _NAME = re.compile(rf'({journal.UUID})(\.\w+)?')
+
+# glance_store/_drivers/filesystem.py, "get_schemes".
+_OF_FILES = ('file', 'filesystem')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ def find(
     :param settled: seconds
     :param stores: the directories of this node's stores
     """
-    if any(_is_same(staging, store) for store in stores):
+    if any(_may_be(staging, store) for store in stores):
         return
     try:
         files = sorted(staging.iterdir())
@@ -84,11 +86,17 @@ def find(
             yield Residue(file, facts.st_ino, why)
 
 
-def _is_same(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether it is the same file, or directory, by whatever path."""
-    with contextlib.suppress(OSError):
+def _may_be(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether it is the same file, or directory, by whatever path.
+
+    Of one that can not be looked at nobody can say that it is not.
+    """
+    try:
         return os.path.samestat(one.stat(), other.stat())
-    return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _unneeded(jobs: Jobs, image_id: str, file: pathlib.Path) -> str | None:
@@ -127,5 +135,7 @@ def _names(url: str, file: pathlib.Path) -> bool:
 
     With ``metadata_encryption_key`` only Glance can tell.
     """
-    _, readable, path = url.partition('://')
-    return not readable or _is_same(pathlib.Path(path), file)
+    scheme, readable, path = url.partition('://')
+    if not readable:
+        return True
+    return scheme in _OF_FILES and _may_be(pathlib.Path(path), file)
