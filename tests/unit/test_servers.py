@@ -14,6 +14,7 @@ import pytest
 from glance_wsgi import errors
 from glance_wsgi import processes
 from glance_wsgi import servers
+from glance_wsgi import stopping
 from glance_wsgi.servers import emperor
 from glance_wsgi.servers import mod_wsgi
 from glance_wsgi.servers import system
@@ -70,13 +71,20 @@ class Server(servers.Server):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def deployment(tmp_path):
+    """All that a server here asks for."""
+    places = types.SimpleNamespace(stopping=tmp_path / 'stopping')
+    return types.SimpleNamespace(places=places)
+
+
+@pytest.fixture
+def serve(monkeypatch, deployment):
     """Makes a server of one pool."""
     monkeypatch.setattr(servers, 'RENEW_INTERVAL', 0.01)
     made = []
 
     def make(**options):
-        server = Server(None)
+        server = Server(deployment)
         server.parts = (Pool(**options),)
         made.append(server)
         return server
@@ -118,7 +126,7 @@ def test_a_process_that_has_not_finished_in_time_is_named(serve):
     assert '--timeout' in caught.value.action
 
 
-def test_stopping_begins_with_what_is_in_front():
+def test_stopping_begins_with_what_is_in_front(deployment):
     stopped = []
 
     def part(name):
@@ -126,13 +134,26 @@ def test_stopping_begins_with_what_is_in_front():
             stop=lambda timeout: stopped.append((name, timeout)) or [name]
         )
 
-    server = Server(None)
+    server = Server(deployment)
     server.parts = (part('behind'), part('in front'))
     assert server.stop(0) == ['in front', 'behind']
     assert stopped == [('in front', 0), ('behind', 0)]
     stopped.clear()
     server.stop(10)
     assert all(0 < timeout <= 10 for _, timeout in stopped)
+
+
+def test_all_parts_can_see_that_they_are_being_stopped(
+    deployment, monkeypatch
+):
+    monkeypatch.setenv(stopping.FILE, str(deployment.places.stopping))
+    look, seen = stopping.Stopping(), []
+    server = Server(deployment)
+    part = types.SimpleNamespace(stop=lambda _: seen.append(look()) or [])
+    server.parts = (part, part)
+    server.stop(10)
+    assert seen == [True, True]
+    assert not look()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from glance_wsgi import nodes
 from glance_wsgi import programs
 from glance_wsgi import source
 from glance_wsgi import state
+from glance_wsgi import stopping
 from glance_wsgi import upstream
 from glance_wsgi.data import downloads
 from glance_wsgi.deployment import FEW_PROCESSES
@@ -281,6 +282,7 @@ def _glance_application(
         environment={
             'OS_GLANCE_CONFIG_DIR': str(directory),
             lifecycle.BUSY: str(deployment.places.run / f'{node.name}.busy'),
+            stopping.FILE: str(deployment.places.stopping),
         },
         files=files,
         configured=configured,

@@ -34,6 +34,11 @@ class Places:
     system: bool = False
 
     @property
+    def stopping(self) -> pathlib.Path:
+        """The file that is locked while the server is being stopped."""
+        return self.run / 'stopping'
+
+    @property
     def vassals(self) -> pathlib.Path:
         """The directory that uWSGI's Emperor watches.
 

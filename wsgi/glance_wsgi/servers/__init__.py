@@ -22,6 +22,7 @@ from glance_wsgi import checkpoint
 from glance_wsgi import deployment
 from glance_wsgi import errors
 from glance_wsgi import processes
+from glance_wsgi import stopping
 from glance_wsgi.applications import Application
 from glance_wsgi.places import Places
 from glance_wsgi.render import File
@@ -324,9 +325,10 @@ class Server(abc.ABC):
         """Stop every part, the last one first; see `Part.stop`."""
         deadline = time.monotonic() + timeout
         stopped = []
-        for part in reversed(self.parts):
-            left = max(deadline - time.monotonic(), MOMENT) if timeout else 0
-            stopped += part.stop(left)
+        with stopping.shown(self.deployment.places.stopping):
+            for part in reversed(self.parts):
+                left = deadline - time.monotonic()
+                stopped += part.stop(max(left, MOMENT) if timeout else 0)
         return stopped
 
     def processes(self) -> list[tuple[str, psutil.Process]]:

@@ -14,6 +14,7 @@ import sqlalchemy
 from oslo_config import cfg
 
 from glance_wsgi import errors
+from glance_wsgi import stopping
 from glance_wsgi.conf import task_engine
 from glance_wsgi.data import halves
 from glance_wsgi.db import engines
@@ -176,11 +177,12 @@ def _engine(
     slots = conf.wsgi.task_pool_threads
     # A slot's thread waits for its task's steps, which need threads too.
     shared = glance.shared_executor(2 * slots)
+    is_stopping = stopping.Stopping()
     engine = Engine(
         jobs,
         runs.Runs(jobs, gateway, recovery, me),
         me,
-        lambda: bool(ending) or threads.go() or stop.exists(),
+        lambda: bool(ending) or threads.go() or is_stopping() or stop.exists(),
         shared,
         slots,
         conf.task_engine.task_heartbeat,
