@@ -139,7 +139,9 @@ def go_on_while(work, held, verb: str) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool:
         ending = pool.submit(work.deployment, verb)
         toolkit.until(
-            lambda: phases.is_signalled(held.runner), 'it is told to end'
+            lambda: phases.is_signalled(held.runner),
+            'it is told to end, when others have been replaced',
+            within=180,
         )
         held.go_on()
         ending.result()
@@ -164,8 +166,13 @@ class TestMercy:
             yield work
 
     @in_each_phase
-    def test_killed_because_its_mercy_is_over(self, work, cloud, held):
-        os.kill(held.runner.ppid(), signal.SIGHUP)
+    def test_killed_because_its_mercy_is_over(self, work, cloud, held, phase):
+        if toolkit.SERVER == 'mod_wsgi' and phase != 'staging':
+            pytest.skip(
+                'A process of mod_wsgi ends itself, which one that is stopped '
+                'can not: test_tasks_kills.py kills it in this phase.'
+            )
+        tell_to_end(held.runner)
         toolkit.until(
             lambda: not toolkit.alive(held.runner), 'its mercy is over'
         )
@@ -178,7 +185,7 @@ class TestMercy:
             running = [begun(cloud, web) for _ in range(2)]
             runners = [work.runner(image) for image in running]
             waiting = begun(cloud, web)
-            os.kill(runners[0].ppid(), signal.SIGHUP)
+            tell_to_end(*runners)
             for runner in runners:
                 toolkit.until(
                     lambda runner=runner: not toolkit.alive(runner),
@@ -194,6 +201,20 @@ class TestMercy:
             assert len(work.tasks(waiting)) == 1
             for image in [*running, waiting]:
                 cloud.image.delete_image(image)
+
+
+def tell_to_end(*runners) -> None:
+    """Tell the processes of a server to end, or those of mod_wsgi.
+
+    uWSGI's master does so itself and watches over their mercy; a process of
+    mod_wsgi has to run for it, and waits for no more than a web server here.
+    """
+    if toolkit.SERVER == 'mod_wsgi':
+        for runner in runners:
+            runner.terminate()
+            runner.resume()
+    else:
+        os.kill(runners[0].ppid(), signal.SIGHUP)
 
 
 def begun(cloud, web):

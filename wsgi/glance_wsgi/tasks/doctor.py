@@ -193,9 +193,11 @@ class Doctor:
         if not self._add(job):
             return None
         made = self._jobs.get(row.id)
-        if made is None or row.status == 'pending':
-            return 'The engines have it.'
-        return self._take_over(made)
+        taken = None
+        if made is not None and row.status != 'pending':
+            taken = self._take_over(made)
+        # An engine may have been faster: it does the same.
+        return taken or 'The engines have it.'
 
     @again
     def _end(self, task: records.Task) -> str | None:
