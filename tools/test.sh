@@ -2,7 +2,7 @@
 # tools/test.sh [ENVIRONMENT...] [-- ARGUMENT...]: all tests, or those tox
 # environments; arguments go to pytest. For instance:
 #
-#   tools/test.sh                               all that takes no 20 minutes
+#   tools/test.sh                               what each change has to pass
 #   tools/test.sh long                          the rest
 #   tools/test.sh default db                    some of it too
 #   tools/test.sh unit linters
