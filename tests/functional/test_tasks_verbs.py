@@ -226,21 +226,22 @@ def test_a_failed_import_that_stores_have_is_put_back_by_an_engine(
     assert doctor(database, tmp_path).look() == []
 
 
+@pytest.mark.parametrize('step', ['get', 'take_over'])
 def test_a_task_that_an_engine_takes_at_once_is_repaired(
-    database, tmp_path, monkeypatch
+    database, tmp_path, monkeypatch, step
 ):
     """From the moment in which it has a job it is any engine's to take."""
     task_id = database.task('processing', job=False)
     long_ago = records.now() - datetime.timedelta(hours=3)
     database.execute('UPDATE tasks SET updated_at = :at', at=long_ago)
     (found,) = doctor(database, tmp_path).look()
-    take_over = database.jobs.take_over
+    late = getattr(database.jobs, step)
 
-    def late(job):
-        assert database.jobs.take(job.task_id, ELSEWHERE)
-        return take_over(job)
+    def taken(*words):
+        assert database.jobs.take(task_id, ELSEWHERE)
+        return late(*words)
 
-    monkeypatch.setattr(database.jobs, 'take_over', late)
+    monkeypatch.setattr(database.jobs, step, taken)
     assert found.fix() == 'The engines have it.'
     (job,) = database.jobs.all()
     assert (job.task_id, job.owner) == (task_id, str(ELSEWHERE))

@@ -146,7 +146,7 @@ def test_stopping_begins_with_what_is_in_front(deployment):
 def test_all_parts_can_see_that_they_are_being_stopped(
     deployment, monkeypatch
 ):
-    monkeypatch.setenv(stopping.FILE, str(deployment.places.stopping))
+    monkeypatch.setenv(stopping.VARIABLE, str(deployment.places.stopping))
     look, seen = stopping.Stopping(), []
     server = Server(deployment)
     part = types.SimpleNamespace(stop=lambda _: seen.append(look()) or [])
@@ -154,6 +154,25 @@ def test_all_parts_can_see_that_they_are_being_stopped(
     server.stop(10)
     assert seen == [True, True]
     assert not look()
+
+
+def test_what_is_behind_is_told_when_the_time_is_up_in_front(deployment):
+    """It would begin tasks again as soon as nobody stops it any more."""
+    told = []
+
+    class Late:
+        def __init__(self, name):
+            self.name = name
+
+        def stop(self, timeout):
+            told.append(self.name)
+            raise servers.not_stopped([], f'{self.name} is late.', '')
+
+    server = Server(deployment)
+    server.parts = (Late('the last'), Late('the middle'), Late('in front'))
+    with pytest.raises(errors.NotStopped, match='in front is late'):
+        server.stop(5)
+    assert told == ['in front', 'the middle', 'the last']
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ Guards against tasks that begin in uWSGI while Apache in front still waits for
 what it has passed on.
 """
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -17,14 +19,14 @@ from glance_wsgi import stopping
 def file(tmp_path, monkeypatch):
     """The file that the server's processes are told of."""
     path = tmp_path / 'stopping'
-    monkeypatch.setenv(stopping.FILE, str(path))
+    monkeypatch.setenv(stopping.VARIABLE, str(path))
     return path
 
 
 def test_it_is_seen_while_it_lasts(file):
     looks = [stopping.Stopping() for _ in range(2)]
     assert not any(look() for look in looks)
-    with stopping.shown(file):
+    with stopping.announced(file):
         assert all(look() for look in looks)
         assert stopping.Stopping()()
     assert not any(look() for look in looks)
@@ -35,7 +37,7 @@ def test_it_ends_with_the_process_that_stops_the_server(file):
     code = (
         'import pathlib, sys, time\n'
         'from glance_wsgi import stopping\n'
-        'with stopping.shown(pathlib.Path(sys.argv[1])):\n'
+        'with stopping.announced(pathlib.Path(sys.argv[1])):\n'
         '    print(flush=True)\n'
         '    time.sleep(60)\n'
     )
@@ -52,10 +54,10 @@ def test_nobody_is_waited_for_who_holds_it(file, monkeypatch):
     """Such as a process that was stopped while it looked."""
     monkeypatch.setattr(stopping, 'PATIENCE', 0.1)
     look = stopping.Stopping()
-    with stopping.shown(file):
-        with stopping.shown(file):
-            assert look()
-        assert look()
+    with file.open() as halted:
+        fcntl.flock(halted, fcntl.LOCK_SH)
+        with stopping.announced(file):
+            assert not look()
 
 
 @pytest.mark.parametrize('there', ['nothing', 'a link', 'a pipe'])
@@ -64,11 +66,32 @@ def test_what_is_no_file_of_ours_is_left_alone(file, there):
         file.symlink_to(file.with_name('victim'))
     elif there == 'a pipe':
         os.mkfifo(file)
-    with stopping.shown(file):
+    with stopping.announced(file):
         assert not file.with_name('victim').exists()
     assert file.exists() == (there == 'a pipe')
 
 
 def test_a_server_of_somebody_elses_is_never_stopped(monkeypatch):
-    monkeypatch.delenv(stopping.FILE, raising=False)
+    monkeypatch.delenv(stopping.VARIABLE, raising=False)
     assert not stopping.Stopping()()
+
+
+def test_a_server_serves_where_the_file_can_not_be_made(file, caplog):
+    file.mkdir()
+    look = stopping.Stopping()
+    assert not look()
+    assert 'Tasks may begin here' in caplog.text
+
+
+def test_a_server_serves_where_the_file_can_not_be_locked(
+    file, monkeypatch, caplog
+):
+    look = stopping.Stopping()
+
+    def fail(*words):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(stopping.fcntl, 'flock', fail)
+    assert not look()
+    assert not look()
+    assert caplog.text.count('No locks available') == 1

@@ -92,6 +92,23 @@ def test_what_no_location_names_is_removed(store):
     assert not (store / IMAGE).exists()
 
 
+@pytest.mark.parametrize(
+    ('place', 'kept'), [('a file/image', False), ('round/image', True)]
+)
+def test_a_location_that_can_not_be_looked_at_stops_nothing(
+    store, tmp_path, place, kept
+):
+    """What it may name stays; and nobody is told that the image is lost."""
+    (tmp_path / 'a file').touch()
+    (tmp_path / 'round').symlink_to('round')
+    images = Images(locations=[('cheap', f'file://{tmp_path}/{place}')])
+    interrupted = found(images)
+    interrupted.clear_stores()
+    (store / IMAGE).write_bytes(b'half')
+    interrupted.clear_stores()
+    assert (store / IMAGE).exists() == kept
+
+
 def test_what_is_written_by_who_has_taken_over_stays(store):
     images = Images()
     interrupted = found(images)

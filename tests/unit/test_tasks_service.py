@@ -132,11 +132,11 @@ def test_a_thread_of_uwsgi_that_has_gone_tells_of_the_end(
     thread = threading.Thread(target=serve)
     thread.start()
     threads.note()
-    assert not threads.go()
+    assert not threads.have_gone()
     end.set()
     thread.join()
     (number,) = served
     deadline = time.monotonic() + 60
     while os.path.exists(f'/proc/self/task/{number}'):
         assert time.monotonic() < deadline
-    assert threads.go() == of_uwsgi
+    assert threads.have_gone() == of_uwsgi

@@ -52,7 +52,7 @@ class Application:
     :param path: the path before its own; empty for the root
     :param health: a URL that answers 200 when the application serves
     :param environment: variables that the application finds its
-        configuration by; nothing secret
+        configuration by, and files that it locks; nothing secret
     :param files: the files that it reads, its script among them
     :param data: directories with image data that the web server may send
     """
@@ -282,7 +282,7 @@ def _glance_application(
         environment={
             'OS_GLANCE_CONFIG_DIR': str(directory),
             lifecycle.BUSY: str(deployment.places.run / f'{node.name}.busy'),
-            stopping.FILE: str(deployment.places.stopping),
+            stopping.VARIABLE: str(deployment.places.stopping),
         },
         files=files,
         configured=configured,

@@ -325,10 +325,19 @@ class Server(abc.ABC):
         """Stop every part, the last one first; see `Part.stop`."""
         deadline = time.monotonic() + timeout
         stopped = []
-        with stopping.shown(self.deployment.places.stopping):
-            for part in reversed(self.parts):
-                left = deadline - time.monotonic()
-                stopped += part.stop(max(left, MOMENT) if timeout else 0)
+        left = list(self.parts)
+        with stopping.announced(self.deployment.places.stopping):
+            while left:
+                rest = max(deadline - time.monotonic(), MOMENT)
+                try:
+                    stopped += left.pop().stop(rest if timeout else 0)
+                except errors.NotStopped:
+                    # What is behind is told at least: it would begin tasks
+                    # again, and nothing new comes to it.
+                    for part in reversed(left if timeout else []):
+                        with contextlib.suppress(errors.NotStopped):
+                            part.stop(MOMENT)
+                    raise
         return stopped
 
     def processes(self) -> list[tuple[str, psutil.Process]]:

@@ -273,7 +273,8 @@ def _wait_for_quiet(run: pathlib.Path, timeout: float) -> bool:
 
 def _is_quiet(file: pathlib.Path) -> bool:
     try:
-        with open(file, opener=programs.open_own) as handle:
+        # For writing: NFS lets nobody else lock it.
+        with open(file, 'r+b', opener=programs.open_own) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

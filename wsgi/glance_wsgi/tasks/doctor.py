@@ -194,7 +194,7 @@ class Doctor:
             return None
         made = self._jobs.get(row.id)
         taken = None
-        if made is not None and row.status != 'pending':
+        if made is not None and not made.owner and row.status != 'pending':
             taken = self._take_over(made)
         # An engine may have been faster: it does the same.
         return taken or 'The engines have it.'

@@ -23,6 +23,7 @@ from oslo_config import cfg
 
 from glance_wsgi.data import halves
 from glance_wsgi.tasks import configuration
+from glance_wsgi.tasks import files
 from glance_wsgi.tasks import records
 from glance_wsgi.tasks.glance import Gateway
 from glance_wsgi.tasks.jobs import Job
@@ -330,11 +331,11 @@ class Interrupted:
 
         :raises TakenOver: it is not any more
         """
-        files = {path: _identity(path) for path in paths}
+        seen = {path: _identity(path) for path in paths}
         image = self._repo.get(self.image.image_id)
         if image.extra_properties.get(records.LOCK) != self.task.id:
             raise TakenOver(f'Image {image.image_id} has another task now.')
-        return {path: found for path, found in files.items() if found}
+        return {path: found for path, found in seen.items() if found}
 
     def _remove_partial(self) -> None:
         """What the stores have of it that no location names."""
@@ -347,16 +348,15 @@ class Interrupted:
         _unlink(partial)
 
     def _is_data(self, path: pathlib.Path) -> bool:
-        """Whether a location names that file.
+        """Whether a location names that file, or may do so.
 
         By any path: the directory of a store may have been moved, and there
         are those who stage in it.
         """
-        named = {
-            _identity(pathlib.Path(place['url'].removeprefix('file://')))
+        return any(
+            files.may_be_named(place['url'], path)
             for place in self.image.locations
-        }
-        return _identity(path) in named - {None}
+        )
 
     def _forget_location(self) -> None:
         from glance import context
@@ -394,16 +394,16 @@ def _identity(path: pathlib.Path) -> tuple[int, int] | None:
     """Which file it is; None if there is no regular file."""
     try:
         facts = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     regular = stat.S_ISREG(facts.st_mode)
     return (facts.st_dev, facts.st_ino) if regular else None
 
 
-def _unlink(files: Mapping[pathlib.Path, Any]) -> None:
+def _unlink(seen: Mapping[pathlib.Path, Any]) -> None:
     """Remove files, if they are still those that were seen."""
-    for path, seen in files.items():
-        if _identity(path) == seen:
+    for path, identity in seen.items():
+        if _identity(path) == identity:
             LOG.warning('Removing what was left of an import: %s', path)
             path.unlink(missing_ok=True)
 

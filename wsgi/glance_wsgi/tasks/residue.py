@@ -9,7 +9,6 @@ from the other: there nothing is residue.
 
 import dataclasses
 import logging
-import os
 import pathlib
 import re
 import time
@@ -18,6 +17,7 @@ from collections.abc import Iterable, Iterator
 import sqlalchemy
 
 from glance_wsgi.data import journal
+from glance_wsgi.tasks import files
 from glance_wsgi.tasks import records
 from glance_wsgi.tasks.jobs import Jobs
 
@@ -25,9 +25,6 @@ LOG = logging.getLogger(__name__)
 
 # Of an image, or of a plugin that makes another one of it.
 _NAME = re.compile(rf'({journal.UUID})(\.\w+)?')
-
-# glance_store/_drivers/filesystem.py, "get_schemes".
-_OF_FILES = ('file', 'filesystem')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +64,13 @@ def find(
     :param settled: seconds
     :param stores: the directories of this node's stores
     """
-    if any(_may_be(staging, store) for store in stores):
+    if any(files.may_be(staging, store) for store in stores):
         return
     try:
-        files = sorted(staging.iterdir())
+        staged = sorted(staging.iterdir())
     except OSError:
         return
-    for file in files:
+    for file in staged:
         named = _NAME.fullmatch(file.name)
         try:
             facts = file.lstat()
@@ -84,19 +81,6 @@ def find(
         why = _unneeded(jobs, named[1], file)
         if why is not None:
             yield Residue(file, facts.st_ino, why)
-
-
-def _may_be(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether it is the same file, or directory, by whatever path.
-
-    Of one that can not be looked at nobody can say that it is not.
-    """
-    try:
-        return os.path.samestat(one.stat(), other.stat())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
 
 
 def _unneeded(jobs: Jobs, image_id: str, file: pathlib.Path) -> str | None:
@@ -122,20 +106,9 @@ def _unneeded(jobs: Jobs, image_id: str, file: pathlib.Path) -> str | None:
                 locations.c.deleted == sqlalchemy.false(),
             )
         ).scalars()
-        is_data = any(_names(url, file) for url in named)
+        is_data = any(files.may_be_named(url, file) for url in named)
     if row is None or row.deleted:
         return 'Its image is gone.'
     if row.value is None and row.status != 'uploading' and not is_data:
         return f'Its image is {row.status}, and no task works on it.'
     return None
-
-
-def _names(url: str, file: pathlib.Path) -> bool:
-    """Whether a location names that file, or may do so.
-
-    With ``metadata_encryption_key`` only Glance can tell.
-    """
-    scheme, readable, path = url.partition('://')
-    if not readable:
-        return True
-    return scheme in _OF_FILES and _may_be(pathlib.Path(path), file)

@@ -157,7 +157,7 @@ class Threads:
         if self._last:
             self._seen.add(threading.get_native_id())
 
-    def go(self) -> bool:
+    def have_gone(self) -> bool:
         """Whether one of them has gone: no request comes any more."""
         return any(
             not os.path.exists(f'/proc/self/task/{thread}')
@@ -182,7 +182,12 @@ def _engine(
         jobs,
         runs.Runs(jobs, gateway, recovery, me),
         me,
-        lambda: bool(ending) or threads.go() or is_stopping() or stop.exists(),
+        lambda: (
+            bool(ending)
+            or threads.have_gone()
+            or is_stopping()
+            or stop.exists()
+        ),
         shared,
         slots,
         conf.task_engine.task_heartbeat,
