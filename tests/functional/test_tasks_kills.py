@@ -390,17 +390,7 @@ def test_a_token_that_is_gone(work, cloud, image):
     source = images.create(cloud)
     images.upload(cloud, source, body)
     work.stop.touch()
-    response = cloud.image.post(
-        f'/images/{image.id}/import',
-        json={
-            'method': {
-                'name': 'glance-download',
-                'glance_region': 'RegionOne',
-                'glance_image_id': source.id,
-            }
-        },
-    )
-    assert response.status_code == 202, response.text
+    interrupted.download_from_glance(cloud, image, source)
     for worker in work.deployment.processes('glance-api worker'):
         interrupted.end(worker)
     work.stop.unlink()

@@ -12,6 +12,7 @@ import signal
 import images
 import interrupted
 import phases
+import psutil
 import pytest
 import toolkit
 
@@ -81,6 +82,45 @@ class TestSilence:
             cloud, held.image, held.body, first=('failure', 'success')
         )
         assert work.tasks(held.image)[0][0] == first
+
+    def test_what_waits_is_run_by_another_process(self, work, cloud, body):
+        """The one that is stopped has accepted it, and no more."""
+        with interrupted.GatedWeb(body[: images.MIB]) as web:
+            web.gate.set()
+            work.stop.touch()
+            image = begun(cloud, web)
+            stopped = work.deployment.processes('glance-api worker')[0]
+            stopped.suspend()
+            try:
+                work.stop.unlink()
+                work.over(image)
+            finally:
+                stopped.resume()
+        work.wait_for_slots(cloud, 2)
+        work.assert_whole(cloud, image, web.body, stores=['fast'])
+        assert len(work.tasks(image)) == 1
+        cloud.image.delete_image(image)
+
+    def test_what_waits_for_the_token_of_a_process_fails_without_it(
+        self, work, cloud, body
+    ):
+        """Whoever has the token wakes up, and begins it no more."""
+        source, image = images.create(cloud), images.create(cloud)
+        images.upload(cloud, source, body[: images.MIB])
+        work.stop.touch()
+        interrupted.download_from_glance(cloud, image, source)
+        ((keeper,),) = work.query('SELECT keeper FROM glance_wsgi_jobs')
+        keeper = psutil.Process(int(keeper.split(':')[0]))
+        keeper.suspend()
+        try:
+            work.stop.unlink()
+            work.over(image)
+        finally:
+            keeper.resume()
+        work.wait_for_slots(cloud, 2)
+        assert 'token' in work.assert_usable(cloud, image)
+        for one in (source, image):
+            cloud.image.delete_image(one)
 
 
 class TestPatience:
