@@ -1,5 +1,6 @@
 """Three hosts from nothing to the next release, in this order."""
 
+import concurrent.futures
 import contextlib
 import pathlib
 
@@ -418,6 +419,30 @@ def test_a_node_is_drained_and_handed_back_without_a_failure(hosts, clients):
         hosts.play('drain.yaml', node='b', run='touch /run/done').check()
         assert not drained(hosts['b'])
         hosts['b']('test', '-e', '/run/done')
+    print(seen)
+    assert seen.failures == []
+    assert seen.imported
+
+
+def test_a_node_is_booted_again_without_a_failure(hosts, clients):
+    """What has to be done while it is out is done before it goes down."""
+    with (
+        clients('work', 4) as seen,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        played = pool.submit(
+            hosts.play,
+            'drain.yaml',
+            node='b',
+            run='touch /var/tmp/done',
+            reboot=True,
+        )
+        hosts['b'].wait_for_reboot()
+        hosts.boot('b')
+        hosts['b']('test', '-e', '/var/tmp/done')
+        played.result().check()
+        assert not drained(hosts['b'])
+        wait_until_asked(hosts, *'abc')
     print(seen)
     assert seen.failures == []
     assert seen.imported

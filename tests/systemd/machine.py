@@ -40,6 +40,9 @@ PACKAGES = (
     'systemd-sysv',
 )
 PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+REBOOT = 133
+"""What systemd-nspawn ends with when it is to be started again: its manual."""
+
 POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 BIN = pathlib.Path(sys.prefix, 'bin')
 
@@ -220,6 +223,14 @@ class Machine:
             self.container.kill()
             self.container.wait()
             raise
+        self._remove_cgroups()
+
+    def wait_for_reboot(self) -> None:
+        """Wait until it has gone down for a reboot; then `boot` it again.
+
+        systemd-nspawn leaves that to whoever keeps its unit.
+        """
+        assert self.container.wait(180) == REBOOT, self.console()
         self._remove_cgroups()
 
     def _remove_cgroups(self) -> None:
