@@ -125,11 +125,7 @@ class Work:
     def wait_for_slots(self, cloud, number: int) -> None:
         """Wait until that many imports can run at once: no slot is in use."""
         with GatedWeb(bytes(MIB)) as web:
-            made = [images.create(cloud) for _ in range(number)]
-            for image in made:
-                cloud.image.import_image(
-                    image, method='web-download', uri=web.url, stores=['fast']
-                )
+            made = [download(cloud, web) for _ in range(number)]
             for image in made:
                 self.runner(image)
             web.gate.set()
@@ -307,19 +303,29 @@ class MariaWork(Work):
             return [tuple(row) for row in found]
 
 
+def begin(cloud, image, method: str, facts=(), **options) -> None:
+    """Begin an import that openstacksdk has no words for, or fail.
+
+    :param facts: of the method
+    """
+    said = {'method': {'name': method, **dict(facts)}, **options}
+    response = cloud.image.post(f'/images/{image.id}/import', json=said)
+    assert response.status_code == 202, response.text
+
+
 def download_from_glance(cloud, image, source) -> None:
     """Import another image of this Glance, which needs the user's token."""
-    response = cloud.image.post(
-        f'/images/{image.id}/import',
-        json={
-            'method': {
-                'name': 'glance-download',
-                'glance_region': 'RegionOne',
-                'glance_image_id': source.id,
-            }
-        },
+    where = {'glance_region': 'RegionOne', 'glance_image_id': source.id}
+    begin(cloud, image, 'glance-download', where)
+
+
+def download(cloud, web: GatedWeb):
+    """An image that is being imported from there, or waits for that."""
+    image = images.create(cloud)
+    cloud.image.import_image(
+        image, method='web-download', uri=web.url, stores=['fast']
     )
-    assert response.status_code == 202, response.text
+    return image
 
 
 def let_it_be_missed(cloud, image) -> None:

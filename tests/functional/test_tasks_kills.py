@@ -139,15 +139,13 @@ def test_killed_in_the_second_store_when_one_is_enough(
 ):
     """Its image is active, and says which store it has to be copied to."""
     stage(cloud, image, body)
-    response = cloud.image.post(
-        f'/images/{image.id}/import',
-        json={
-            'method': {'name': 'glance-direct'},
-            'stores': ['fast', 'cheap'],
-            'all_stores_must_succeed': False,
-        },
+    interrupted.begin(
+        cloud,
+        image,
+        'glance-direct',
+        stores=['fast', 'cheap'],
+        all_stores_must_succeed=False,
     )
-    assert response.status_code == 202, response.text
     runner = work.runner(image)
     work.writing_to(image, '', 'cheap')
     interrupted.end(runner)

@@ -70,15 +70,6 @@ def begun_in(work, image, node) -> bool:
     )
 
 
-def download(cloud, web):
-    """An image that is being imported from there."""
-    image = images.create(cloud)
-    cloud.image.import_image(
-        image, method='web-download', uri=web.url, stores=['fast']
-    )
-    return image
-
-
 def runs_on_both(work) -> bool:
     """Whether each node has claimed a task."""
     found = work.query('SELECT DISTINCT node FROM glance_wsgi_jobs')
@@ -99,7 +90,7 @@ def test_one_is_drained_while_imports_arrive_on_both(work, nodes):
                 image, method='glance-direct', stores=['fast']
             )
             direct[node].append(image)
-            downloads[node].append(download(cloud, web))
+            downloads[node].append(interrupted.download(cloud, web))
 
     with (
         interrupted.GatedWeb(body) as held,
@@ -111,7 +102,7 @@ def test_one_is_drained_while_imports_arrive_on_both(work, nodes):
         for image in direct[0] + direct[1] + downloads[0] + downloads[1]:
             work.over(image)
         # As many as there are slots on both.
-        running = [download(nodes[0], held) for _ in range(4)]
+        running = [interrupted.download(nodes[0], held) for _ in range(4)]
         toolkit.until(lambda: runs_on_both(work), 'both nodes run some')
         drain = pool.submit(work.deployment, 'drain', '--wait', '-f', 'json')
         toolkit.until(work.stop.exists, 'it is drained')

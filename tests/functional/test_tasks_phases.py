@@ -88,14 +88,9 @@ class TestSilence:
         with interrupted.GatedWeb(body[: images.MIB]) as web:
             web.gate.set()
             work.stop.touch()
-            image = begun(cloud, web)
+            image = interrupted.download(cloud, web)
             stopped = work.deployment.processes('glance-api worker')[0]
-            stopped.suspend()
-            try:
-                work.stop.unlink()
-                work.over(image)
-            finally:
-                stopped.resume()
+            end_without(stopped, work, image)
         work.wait_for_slots(cloud, 2)
         work.assert_whole(cloud, image, web.body, stores=['fast'])
         assert len(work.tasks(image)) == 1
@@ -110,17 +105,21 @@ class TestSilence:
         work.stop.touch()
         interrupted.download_from_glance(cloud, image, source)
         ((keeper,),) = work.query('SELECT keeper FROM glance_wsgi_jobs')
-        keeper = psutil.Process(int(keeper.split(':')[0]))
-        keeper.suspend()
-        try:
-            work.stop.unlink()
-            work.over(image)
-        finally:
-            keeper.resume()
+        end_without(psutil.Process(int(keeper.split(':')[0])), work, image)
         work.wait_for_slots(cloud, 2)
         assert 'token' in work.assert_usable(cloud, image)
         for one in (source, image):
             cloud.image.delete_image(one)
+
+
+def end_without(process, work, image) -> None:
+    """Let an image's task begin, and end, while a process is stopped."""
+    process.suspend()
+    try:
+        work.stop.unlink()
+        work.over(image)
+    finally:
+        process.resume()
 
 
 class TestPatience:
@@ -190,11 +189,7 @@ def go_on_while(work, held, verb: str) -> None:
 
 def copy(cloud, image) -> None:
     """Have a copy made in the second store, or fail."""
-    response = cloud.image.post(
-        f'/images/{image.id}/import',
-        json={'method': {'name': 'copy-image'}, 'stores': ['cheap']},
-    )
-    assert response.status_code == 202, response.text
+    interrupted.begin(cloud, image, 'copy-image', stores=['cheap'])
 
 
 class TestMercy:
@@ -222,9 +217,9 @@ class TestMercy:
     def test_what_waits_runs_after_the_mercy_is_over(self, work, cloud, body):
         """It was no job of those that were killed, so it is the same task."""
         with interrupted.GatedWeb(body[: images.MIB]) as web:
-            running = [begun(cloud, web) for _ in range(2)]
+            running = [interrupted.download(cloud, web) for _ in range(2)]
             runners = [work.runner(image) for image in running]
-            waiting = begun(cloud, web)
+            waiting = interrupted.download(cloud, web)
             tell_to_end(*runners)
             for runner in runners:
                 toolkit.until(
@@ -255,15 +250,6 @@ def tell_to_end(*runners) -> None:
             runner.resume()
     else:
         os.kill(runners[0].ppid(), signal.SIGHUP)
-
-
-def begun(cloud, web):
-    """An image that is being imported from there, or waits for that."""
-    image = images.create(cloud)
-    cloud.image.import_image(
-        image, method='web-download', uri=web.url, stores=['fast']
-    )
-    return image
 
 
 class TestDatabase:

@@ -11,8 +11,9 @@ import fcntl
 import logging
 import os
 import pathlib
-import time
 from collections.abc import Iterator
+
+import tenacity
 
 from glance_wsgi import programs
 
@@ -81,9 +82,9 @@ def announced(file: pathlib.Path) -> Iterator[None]:
 
 
 def _lock(handle: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(0.01)
+    tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(BlockingIOError),
+        wait=tenacity.wait_fixed(0.01),
+        stop=tenacity.stop_after_delay(PATIENCE),
+        reraise=True,
+    )(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -325,19 +325,20 @@ class Server(abc.ABC):
         """Stop every part, the last one first; see `Part.stop`."""
         deadline = time.monotonic() + timeout
         stopped = []
-        left = list(self.parts)
+        late = None
         with stopping.announced(self.deployment.places.stopping):
-            while left:
+            for part in reversed(self.parts):
                 rest = max(deadline - time.monotonic(), MOMENT)
                 try:
-                    stopped += left.pop().stop(rest if timeout else 0)
-                except errors.NotStopped:
+                    stopped += part.stop(rest if timeout else 0)
+                except errors.NotStopped as error:
+                    if not timeout:
+                        raise
                     # What is behind is told at least: it would begin tasks
                     # again, and nothing new comes to it.
-                    for part in reversed(left if timeout else []):
-                        with contextlib.suppress(errors.NotStopped):
-                            part.stop(MOMENT)
-                    raise
+                    late = late or error
+        if late is not None:
+            raise late
         return stopped
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
