@@ -12,10 +12,12 @@ from typing import Any
 
 from glance_wsgi import admission
 from glance_wsgi import lifecycle
+from glance_wsgi import policies
 from glance_wsgi import upstream
 from glance_wsgi.data import downloads
 from glance_wsgi.data import filestore
 from glance_wsgi.data import uploads
+from glance_wsgi.db import reading
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import sending
 from glance_wsgi.servers import uwsgi_continue
@@ -36,6 +38,8 @@ def build() -> Application:
     application = _glance()
     # From the inside out: each sees the request before those above it.
     for step in (
+        policies.remember,
+        reading.read_at_once,
         filestore.overlap,
         sqlite.take_turns,
         uploads.outlive_kills,
