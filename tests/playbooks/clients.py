@@ -129,8 +129,9 @@ def read(cloud, number, enough):
     image = images.create(cloud)
     readers = [Reader(cloud) for _ in range(number)]
     work(readers, enough, image.id)
-    cloud.image.delete_image(image.id)
-    return readers
+    remover = load.Client(cloud)
+    remover.ask(204, 'DELETE', f'/{image.id}')
+    return [*readers, remover]
 
 
 def write(cloud, number, enough):

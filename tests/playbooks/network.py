@@ -11,6 +11,9 @@ BRIDGE = 'gw-bridge'
 PREFIX = '10.213.7'
 GATEWAY = f'{PREFIX}.1'
 """The address of what the tests themselves run in there."""
+MAC = '02:00:0a:d5:07:01'
+"""The bridge's own. Without one it takes the lowest of its ports', another one
+when that host dies, and what is sent to the old one is lost for a while."""
 
 
 class Network:
@@ -22,7 +25,7 @@ class Network:
         try:
             for words in (
                 ('link', 'set', 'lo', 'up'),
-                ('link', 'add', BRIDGE, 'type', 'bridge'),
+                ('link', 'add', BRIDGE, 'address', MAC, 'type', 'bridge'),
                 ('address', 'add', f'{GATEWAY}/24', 'dev', BRIDGE),
                 ('link', 'set', BRIDGE, 'up'),
             ):
