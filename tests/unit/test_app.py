@@ -10,7 +10,9 @@ from glance_wsgi import admission
 from glance_wsgi import app
 from glance_wsgi import errors
 from glance_wsgi import lifecycle
+from glance_wsgi import policies
 from glance_wsgi.data import filestore
+from glance_wsgi.db import reading
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import uwsgi_continue
 
@@ -38,9 +40,11 @@ def test_a_configuration_that_is_missing_ends_the_import(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def no_store(monkeypatch):
-    """The driver of file stores stays as it is, for other tests."""
+def libraries(monkeypatch):
+    """What is changed for good stays as it is, for other tests."""
     monkeypatch.setattr(filestore, 'install', lambda pipelined: None)
+    monkeypatch.setattr(policies, 'remember', lambda application: application)
+    monkeypatch.setattr(reading, 'read_at_once', lambda wrapped: wrapped)
 
 
 @pytest.fixture

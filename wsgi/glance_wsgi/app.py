@@ -3,7 +3,8 @@
 The configuration is found as Glance finds it: ``glance-api.conf`` in the
 directory that ``OS_GLANCE_CONFIG_DIR`` names, /etc/glance where it is unset.
 Glance composes its middleware by Paste.Deploy; what is added here is what
-depends on the web server or the database, and has to be around all of that.
+depends on the web server or the database, and has to be around all of that,
+and what makes Glance's own parts do with less work.
 """
 
 import functools

@@ -2,8 +2,9 @@
 
 Glance asks a rule for each image in a list. Each time, oslo.policy looks for
 its files in every directory that has configuration, and asks Python for the
-signature of each check. Both take a third of a list's time. So the files are
-looked for once in a second, and a signature is read once for each class.
+signature of each check. Both take a third of a list's time. So each enforcer
+looks for the files once in a second, and a signature is read once for each
+class.
 
 One of the names is private; tests/functional/test_policies_contract.py pins it
 on every supported Glance. https://docs.openstack.org/oslo.policy/latest/
