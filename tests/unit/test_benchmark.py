@@ -65,7 +65,13 @@ def test_what_is_no_size_is_refused(text):
         arithmetic.size(text)
 
 
-OPTIONS = {'rounds': 3, 'size': 16 * MIB, 'seconds': 1, 'filesystem': 'ext4'}
+OPTIONS = {
+    'rounds': 3,
+    'size': 16 * MIB,
+    'seconds': 1,
+    'filesystem': 'ext4',
+    'only': ['uwsgi', 'devstack'],
+}
 
 
 def shown(per_second, case='16'):
@@ -93,6 +99,18 @@ def test_a_run_goes_on_with_what_it_has(run):
 def test_a_run_does_not_go_on_with_other_options(run):
     with pytest.raises(SystemExit, match='other options'):
         runs.Run(run.path, {**OPTIONS, 'size': MIB})
+
+
+def test_a_run_goes_on_with_other_contenders_and_tells_the_rounds_of_each(
+    run,
+):
+    run.facts['machine'] = runs.machine()
+    assert tables.conditions(run).count('. Medians of 3 rounds, ') == 1
+    again = runs.Run(run.path, {**OPTIONS, 'only': ['uwsgi', 'limit']})
+    again.add(0, 'limit', 1.0, [])
+    assert '. Medians of rounds: 1 (limit); 3 (uwsgi, devstack), ' in (
+        tables.conditions(again)
+    )
 
 
 def test_a_record_is_never_half_written(run):

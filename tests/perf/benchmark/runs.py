@@ -42,7 +42,8 @@ class Run:
     was interrupted leaves nothing.
 
     :param path: the file; made with the first visit
-    :param options: what was asked for; a run goes on only with the same
+    :param options: what was asked for; a run goes on only with the same, but
+        for `only`: a contender may have fewer rounds than another
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Run:
                 'machine': machine(),
                 'visits': [],
             }
-        if options is not None and self.facts['options'] != options:
+        if options is not None and _same(options) != _same(
+            self.facts['options']
+        ):
             raise SystemExit(
                 f'{path} is of a run with other options; remove it, or give '
                 f'another --run: {self.facts["options"]}'
@@ -98,6 +101,10 @@ class Run:
         new = self.path.with_suffix('.new')
         new.write_text(json.dumps(self.facts, indent=1) + '\n')
         os.replace(new, self.path)
+
+    def rounds(self, contender: str) -> int:
+        """In how many it was measured."""
+        return sum(v['contender'] == contender for v in self.visits)
 
     def contenders(self) -> list[str]:
         """Those that were measured, in the order of the first round."""
@@ -151,6 +158,10 @@ class Run:
         ]
         said = [problem for problem in found if problem]
         return said[-1] if len(said) * 2 > len(found) else None
+
+
+def _same(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in options if name != 'only'}
 
 
 def machine() -> dict[str, Any]:
