@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import types
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ import measures  # noqa: E402
 import runs  # noqa: E402
 import tables  # noqa: E402
 import toolkit  # noqa: E402
+import works  # noqa: E402
 from runs import Figure  # noqa: E402
 
 MIB = 2**20
@@ -65,52 +67,46 @@ def test_what_is_no_size_is_refused(text):
         arithmetic.size(text)
 
 
-OPTIONS = {
-    'rounds': 3,
-    'size': 16 * MIB,
-    'seconds': 1,
-    'filesystem': 'ext4',
-    'only': ['uwsgi', 'devstack'],
-}
+OPTIONS = {'rounds': 3, 'size': 16 * MIB, 'seconds': 1, 'filesystem': 'ext4'}
 
 
 def shown(per_second, case='16'):
     return {'work': 'show', 'case': case, 'per_second': per_second, 'p99': 0.1}
 
 
+def add(run, number, **measured):
+    """A round with what each contender has in it."""
+    run.add(
+        number,
+        [runs.Visit(name, 1.0, found) for name, found in measured.items()],
+    )
+
+
 @pytest.fixture
 def run(tmp_path):
     """Three rounds of two contenders; the second hangs with 64 clients."""
     made = runs.Run(tmp_path / 'run.json', OPTIONS)
+    hangs = {'work': 'show', 'case': '64', 'problem': 'no answer'}
     for number, factor in enumerate([1, 2, 4]):
-        made.add(number, 'uwsgi', 1.0, [shown(150 * factor)])
-        hangs = {'work': 'show', 'case': '64', 'problem': 'no answer'}
-        made.add(number, 'devstack', 1.0, [shown(100 * factor), hangs])
+        add(
+            made,
+            number,
+            uwsgi=[shown(150 * factor)],
+            devstack=[shown(100 * factor), hangs],
+        )
     return made
 
 
 def test_a_run_goes_on_with_what_it_has(run):
     again = runs.Run(run.path, OPTIONS)
     assert again.visits == run.visits
-    assert again.has(2, 'uwsgi')
-    assert not again.has(3, 'uwsgi')
+    assert again.has(2)
+    assert not again.has(3)
 
 
 def test_a_run_does_not_go_on_with_other_options(run):
     with pytest.raises(SystemExit, match='other options'):
         runs.Run(run.path, {**OPTIONS, 'size': MIB})
-
-
-def test_a_run_goes_on_with_other_contenders_and_tells_the_rounds_of_each(
-    run,
-):
-    run.facts['machine'] = runs.machine()
-    assert tables.conditions(run).count('. Medians of 3 rounds, ') == 1
-    again = runs.Run(run.path, {**OPTIONS, 'only': ['uwsgi', 'limit']})
-    again.add(0, 'limit', 1.0, [])
-    assert '. Medians of rounds: 1 (limit); 3 (uwsgi, devstack), ' in (
-        tables.conditions(again)
-    )
 
 
 def test_a_record_is_never_half_written(run):
@@ -133,21 +129,17 @@ def test_a_cell_without_a_figure_says_why(run):
 def test_a_problem_in_a_minority_of_rounds_leaves_the_median(tmp_path):
     run = runs.Run(tmp_path / 'run.json', OPTIONS)
     hangs = {'work': 'show', 'case': '16', 'problem': 'no answer'}
-    run.add(0, 'uwsgi', 1.0, [hangs])
-    run.add(1, 'uwsgi', 1.0, [shown(10)])
-    run.add(2, 'uwsgi', 1.0, [shown(30)])
+    add(run, 0, uwsgi=[hangs])
+    add(run, 1, uwsgi=[shown(10)])
+    add(run, 2, uwsgi=[shown(30)])
     assert run.median('uwsgi', Figure('show', '16', 'per_second')) == 20
     assert run.problem('uwsgi', Figure('show', '16', 'per_second')) is None
 
 
 def test_the_limit_of_an_upload_is_what_is_written_in_either_framing(tmp_path):
     run = runs.Run(tmp_path / 'run.json', OPTIONS)
-    run.add(
-        0,
-        'limit',
-        1.0,
-        [{'work': 'write', 'case': '4', 'bytes_per_second': 7.0}],
-    )
+    written = {'work': 'write', 'case': '4', 'bytes_per_second': 7.0}
+    add(run, 0, limit=[written])
     for case in ('4', '4 chunked'):
         assert (
             run.median('limit', Figure('upload', case, 'bytes_per_second'))
@@ -171,8 +163,8 @@ def test_an_aim_is_told_with_what_was_reached(run):
 
 def test_an_aim_that_was_not_reached_is_told_so(tmp_path):
     run = runs.Run(tmp_path / 'run.json', OPTIONS)
-    run.add(0, 'uwsgi', 1.0, [{**shown(110), 'p99': 0.2}])
-    run.add(0, 'devstack', 1.0, [shown(100)])
+    slower = {**shown(110), 'p99': 0.2}
+    add(run, 0, uwsgi=[slower], devstack=[shown(100)])
     lines = aims_of(run, 'show')
     assert lines[0].endswith('1.100, missed')
     assert lines[1].endswith('2.000, missed')
@@ -182,6 +174,38 @@ def test_the_tables_are_made_of_all_that_was_measured(run):
     text = '\n\n'.join(tables.of(run))
     assert 'Show an image, requests' in text
     assert 'Uploads' not in text
+
+
+def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
+    """What is compared is measured within the same minute."""
+
+    def work(visit):
+        for case in visit.contender.cases:
+            yield case, lambda case=case: {'of': visit.contender.name + case}
+
+    monkeypatch.setattr(
+        works, 'WORKS', {'show': ('api', work), 'write': ('limit', work)}
+    )
+    kinds = {'a': ('api',), 'b': ('api', 'limit'), 'c': ('limit',)}
+    visits = [
+        works.Visit(
+            types.SimpleNamespace(
+                name=name, kinds=kinds[name], cases=('1', '4')[:number]
+            ),
+            'token',
+            1,
+        )
+        for number, name in enumerate(kinds, 1)
+    ]
+    measured = list(works.measure(visits, ['show', 'write']))
+    assert [item['of'] for _, _, item in measured] == [
+        *('a1', 'b1', 'b4'),
+        *('b1', 'c1', 'b4', 'c4'),
+    ]
+    assert [visit.contender.name for visit, _, _ in measured] == [
+        *'abb',
+        *'bcbc',
+    ]
 
 
 BURNS = """

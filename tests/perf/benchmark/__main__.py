@@ -3,11 +3,12 @@
     python tests/perf/benchmark [--rounds N] [--only NAME] [--work NAME]
 
 Run it with the Python of the virtualenv that glance-wsgi is in, as root, on a
-machine that does nothing else. In each round every contender is started,
-measured and stopped; the next round begins with another one, so that a
-machine that changes in the course of the run changes all of them alike. A
-run that was interrupted goes on when it is started again. When all is
-measured the report is written beside the record.
+machine that does nothing else. In each round all contenders are started, and
+each case is measured with one after the other, while the others have nothing
+to do; the next round begins with another one. So a machine that changes in the
+course of the run changes all of them alike. A run that was interrupted goes on
+with the round that it was in when it is started again. When all is measured
+the report is written beside the record.
 """
 
 import argparse
@@ -68,10 +69,7 @@ def main() -> None:
         },
     )
     left = [
-        (number, name)
-        for number in range(arguments.rounds)
-        for name in arithmetic.rotated(arguments.only, number)
-        if not record.has(number, name)
+        number for number in range(arguments.rounds) if not record.has(number)
     ]
     if left:
         measure(arguments, record, left)
@@ -158,9 +156,9 @@ def names_of(known: dict):
 def measure(
     arguments: argparse.Namespace,
     record: runs.Run,
-    left: list[tuple[int, str]],
+    left: list[int],
 ) -> None:
-    """Make the ground and the contenders, then visit them in turn."""
+    """Make the ground and the contenders, then measure round by round."""
     with tempfile.TemporaryDirectory(
         prefix='glance-wsgi-perf-', dir=arguments.place
     ) as directory:
@@ -169,36 +167,52 @@ def measure(
         place.chmod(0o755)
         with ground.Ground(place, arguments.size) as common:
             ready = {}
-            for name in dict.fromkeys(name for _, name in left):
+            for name in arguments.only:
                 began = time.monotonic()
                 ready[name] = contenders.ALL[name](common)
                 ready[name].prepare()
                 say(f'{name}: prepared', began)
-            for number, name in left:
+            for number in left:
                 began = time.monotonic()
-                found = visit(ready[name], arguments)
-                record.add(number, name, time.monotonic() - began, found)
-                say(f'{name}: round {number + 1}', began)
+                names = arithmetic.rotated(arguments.only, number)
+                record.add(
+                    number,
+                    measure_round([ready[name] for name in names], arguments),
+                )
+                say(f'round {number + 1}', began)
 
 
-def visit(
-    contender: contenders.Contender, arguments: argparse.Namespace
-) -> list[dict]:
-    """All works of one contender, from its start to its stop."""
+def measure_round(
+    all_of_them: list[contenders.Contender], arguments: argparse.Namespace
+) -> list[runs.Visit]:
+    """All works of all contenders, from their start to their stop."""
+    visits = [
+        works.Visit(contender, contender.ground.token(), arguments.seconds)
+        for contender in all_of_them
+    ]
+    found = {
+        visit.contender.name: runs.Visit(visit.contender.name)
+        for visit in visits
+    }
     try:
-        visited = works.Visit(
-            contender, contender.ground.token(), arguments.seconds
-        )
         if 'start' not in arguments.work:
-            visited.restart()
-        return list(works.measure(visited, arguments.work))
+            for visit in visits:
+                visit.restart()
+        for visit, seconds, item in works.measure(visits, arguments.work):
+            found[visit.contender.name].add(seconds, item)
     except BaseException:
-        print(f'{contender.name} says:\n{contender.said()}', file=sys.stderr)
+        for contender in all_of_them:
+            print(
+                f'{contender.name} says:\n{contender.said()}',
+                file=sys.stderr,
+            )
         raise
     finally:
-        roots = contender.roots()
-        contender.stop()
-        measures.kill(roots, 5)
+        for contender in all_of_them:
+            roots = contender.roots()
+            contender.stop()
+            measures.kill(roots, 5)
+    return list(found.values())
 
 
 def say(what: str, began: float) -> None:

@@ -75,6 +75,25 @@ class Images:
         except requests.RequestException as error:
             raise NoFigure(NO_ANSWER) from error
 
+    def await_uploads(self, number: int, within: float) -> None:
+        """Until so many images are being uploaded, or the time is up.
+
+        A client has begun when the kernel has taken its first bytes; what the
+        server has to do then is no part of what a slow client costs.
+
+        :param within: seconds
+        """
+        query = f'status=saving&name={SCRATCH}&limit=1000'
+        deadline = time.monotonic() + within
+        while number and time.monotonic() < deadline:
+            with contextlib.suppress(requests.RequestException):
+                answer = self._ask(
+                    'GET', f'/v2/images?{query}', timeout=ANSWER
+                )
+                if len(answer.json()['images']) >= number:
+                    return
+            time.sleep(0.2)
+
     def create(self, name: str = SCRATCH, **properties) -> str:
         """A queued image; its id."""
         body = {

@@ -35,15 +35,32 @@ class Figure:
         return self.work, self.case
 
 
+@dataclasses.dataclass
+class Visit:
+    """All works of one contender in one round.
+
+    :param seconds: that they took
+    """
+
+    contender: str
+    seconds: float = 0
+    measurements: list[dict[str, Any]] = dataclasses.field(
+        default_factory=list
+    )
+
+    def add(self, seconds: float, measurement: dict[str, Any]) -> None:
+        """One case more, and what it took."""
+        self.seconds += seconds
+        self.measurements.append(measurement)
+
+
 class Run:
     """What has been measured so far.
 
-    It grows by visits: all works of one contender in one round. A visit that
-    was interrupted leaves nothing.
+    It grows by rounds. One that was interrupted leaves nothing.
 
     :param path: the file; made with the first visit
-    :param options: what was asked for; a run goes on only with the same, but
-        for `only`: a contender may have fewer rounds than another
+    :param options: what was asked for; a run goes on only with the same
     """
 
     def __init__(
@@ -58,9 +75,7 @@ class Run:
                 'machine': machine(),
                 'visits': [],
             }
-        if options is not None and _same(options) != _same(
-            self.facts['options']
-        ):
+        if options is not None and self.facts['options'] != options:
             raise SystemExit(
                 f'{path} is of a run with other options; remove it, or give '
                 f'another --run: {self.facts["options"]}'
@@ -71,40 +86,27 @@ class Run:
         """Every visit that was completed."""
         return self.facts['visits']
 
-    def has(self, number: int, contender: str) -> bool:
-        """Whether this visit is done."""
-        return any(
-            (visit['round'], visit['contender']) == (number, contender)
-            for visit in self.visits
-        )
+    def has(self, number: int) -> bool:
+        """Whether this round is done."""
+        return any(visit['round'] == number for visit in self.visits)
 
-    def add(
-        self,
-        number: int,
-        contender: str,
-        seconds: float,
-        measurements: list[dict[str, Any]],
-    ) -> None:
-        """Keep a visit; the file is replaced as a whole."""
-        self.visits.append(
-            {
-                'round': number,
-                'contender': contender,
-                'ended': datetime.datetime.now(datetime.timezone.utc).strftime(
-                    '%FT%TZ'
-                ),
-                'seconds': round(seconds, 1),
-                'measurements': measurements,
-            }
-        )
+    def add(self, number: int, visits: list[Visit]) -> None:
+        """Keep a round; the file is replaced as a whole."""
+        ended = datetime.datetime.now(datetime.timezone.utc).strftime('%FT%TZ')
+        for visit in visits:
+            self.visits.append(
+                {
+                    'round': number,
+                    'contender': visit.contender,
+                    'ended': ended,
+                    'seconds': round(visit.seconds, 1),
+                    'measurements': visit.measurements,
+                }
+            )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_suffix('.new')
         new.write_text(json.dumps(self.facts, indent=1) + '\n')
         os.replace(new, self.path)
-
-    def rounds(self, contender: str) -> int:
-        """In how many it was measured."""
-        return sum(v['contender'] == contender for v in self.visits)
 
     def contenders(self) -> list[str]:
         """Those that were measured, in the order of the first round."""
@@ -158,10 +160,6 @@ class Run:
         ]
         said = [problem for problem in found if problem]
         return said[-1] if len(said) * 2 > len(found) else None
-
-
-def _same(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in options if name != 'only'}
 
 
 def machine() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The tables of a run, in reStructuredText."""
 
-import collections
 import dataclasses
 from collections.abc import Callable
 
@@ -33,21 +32,14 @@ def conditions(run: runs.Run) -> str:
         f'{machine["memory_gib"]:.0f} GiB, {machine["system"]}, Python '
         f'{machine["python"]}, Glance {machine["glance"]}, uWSGI '
         f'{machine["uWSGI"]}, gunicorn {machine["gunicorn"]}. '
-        f'{_rounds(run)}, an image of '
+        f'{_rounds(options["rounds"])}, an image of '
         f'{options["size"] / MIB:.0f} MiB on {options["filesystem"]}, '
         f'{options["seconds"]} s for each case with requests.'
     )
 
 
-def _rounds(run: runs.Run) -> str:
-    found = collections.defaultdict(list)
-    for contender in run.contenders():
-        found[run.rounds(contender)].append(contender)
-    if len(found) == 1:
-        (number,) = found
-        return f'Medians of {number} rounds' if number > 1 else 'One round'
-    each = [f'{n} ({", ".join(names)})' for n, names in sorted(found.items())]
-    return f'Medians of rounds: {"; ".join(each)}'
+def _rounds(number: int) -> str:
+    return f'Medians of {number} rounds' if number > 1 else 'One round'
 
 
 def _rate(value: float) -> str:

@@ -347,6 +347,7 @@ def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
         clients.slow('upload', *to, images, size, within) as up,
     ):
         visit.images.answers(contender.image)
+        visit.images.await_uploads(uploads, within)
         answers = clients.wrk(
             f'{contender.url}/v2/images/{contender.image}',
             visit.token,
@@ -377,12 +378,40 @@ WORKS = {
 """Each with the kind of contender that can do it, in their order."""
 
 
-def measure(visit: Visit, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Every case of these works: its figures, or why there are none."""
-    for name, (kind, work) in WORKS.items():
-        if name in names and kind in visit.contender.kinds:
-            for case, run in work(visit):
-                yield {'work': name, 'case': case, **_outcome(run)}
+Item = dict[str, Any]
+
+
+def measure(
+    visits: list[Visit], names: list[str]
+) -> Iterator[tuple[Visit, float, Item]]:
+    """Every case of these works: its figures, or why there are none.
+
+    A case of all contenders before the next case, so that what is compared
+    was measured within the same minute.
+
+    :return: whose it is and the seconds it took, with each
+    """
+    for name in names:
+        kind, work = WORKS[name]
+        left = {
+            index: _cases(name, work(visit))
+            for index, visit in enumerate(visits)
+            if kind in visit.contender.kinds
+        }
+        while left:
+            for index in list(left):
+                began = time.monotonic()
+                try:
+                    item = next(left[index])
+                except StopIteration:
+                    del left[index]
+                    continue
+                yield visits[index], time.monotonic() - began, item
+
+
+def _cases(name: str, cases: Measured) -> Iterator[Item]:
+    for case, run in cases:
+        yield {'work': name, 'case': case, **_outcome(run)}
 
 
 def _outcome(run: Callable[[], Figures]) -> Figures:
