@@ -4,12 +4,14 @@ import contextlib
 import io
 import threading
 import time
+import types
 
 import pytest
 from oslo_config import cfg
 
 from glance_wsgi import admission
 from glance_wsgi import conf
+from glance_wsgi.servers import uwsgi_chunks
 from glance_wsgi.servers import uwsgi_lingering
 
 PLACES = 2
@@ -201,6 +203,63 @@ def test_data_and_the_health_check_go_past_the_line(glance, path):
     with full(glance) as inside:
         glance.ask('past', path)
         glance.until_inside(*inside, 'past')
+
+
+def test_transfers_begin_one_at_a_time_however_many_come(glance):
+    glance.line = glance.application._transfers
+    clients = [glance.ask('first', f'{IMAGE}/file')]
+    glance.until_inside('first')
+    for number, name in enumerate(('second', 'third'), 1):
+        clients.append(glance.ask(name, f'{IMAGE}/file'))
+        glance.until_waiting(number)
+    glance.ends['first'].set()
+    glance.until_inside('second')
+    glance.end_all()
+    for client in clients:
+        client.join(30)
+    assert glance.most == 1
+
+
+def test_a_transfer_whose_data_flows_is_in_no_line_any_more(glance):
+    body = SlowBody()
+    flows = glance.ask(
+        'flows', f'{IMAGE}/file', **{'reads': True, 'wsgi.input': body}
+    )
+    assert body.read_from.wait(10)
+    glance.ask('next', f'{IMAGE}/file')
+    glance.until_inside('flows', 'next')
+    glance.ends['flows'].set()
+    body.sent.set()
+    flows.join(30)
+    assert not flows.is_alive()
+    glance.until_inside('next')
+
+
+def test_a_body_that_uwsgi_reads_in_chunks_is_read_without_a_place(
+    glance, allowed, monkeypatch
+):
+    body = SlowBody()
+    uwsgi = types.SimpleNamespace(chunked_read=body.read)
+    monkeypatch.setattr(uwsgi_chunks, 'uwsgi', uwsgi)
+
+    def reads(environ, start_response):
+        return glance({**environ, 'wsgi.input': Chunks()}, start_response)
+
+    class Chunks:
+        def read(self):
+            assert uwsgi.chunked_read(30) == b'{}'
+
+    allowed(PLACES)
+    glance.application = admission.in_line(reads)
+    flows = glance.ask('flows', f'{IMAGE}/file', reads=True)
+    assert body.read_from.wait(10)
+    glance.ask('next', f'{IMAGE}/file')
+    glance.until_inside('flows', 'next')
+    body.sent.set()
+    # Outside of a request, as what lingers over a body reads it.
+    assert uwsgi.chunked_read() == b'{}'
+    glance.end_all()
+    flows.join(30)
 
 
 class SlowBody:

@@ -177,7 +177,7 @@ def test_the_tables_are_made_of_all_that_was_measured(run):
 
 
 def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
-    """What is compared is measured within the same minute."""
+    """What is compared is measured within minutes."""
 
     def work(visit):
         for case in visit.contender.cases:
@@ -190,14 +190,16 @@ def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
     visits = [
         works.Visit(
             types.SimpleNamespace(
-                name=name, kinds=kinds[name], cases=('1', '4')[:number]
+                name=name,
+                kinds=kinds[name],
+                cases=('1', '4')[:number],
+                ground=types.SimpleNamespace(token=lambda: 'token'),
             ),
-            'token',
             1,
         )
         for number, name in enumerate(kinds, 1)
     ]
-    measured = list(works.measure(visits, ['show', 'write']))
+    measured = list(works.measure(visits, ['write', 'show']))
     assert [item['of'] for _, _, item in measured] == [
         *('a1', 'b1', 'b4'),
         *('b1', 'c1', 'b4', 'c4'),
@@ -229,6 +231,40 @@ def test_the_cpu_time_of_a_child_that_has_ended_is_counted():
         assert measures.family([root]) == [root]
         process.communicate()
     assert measures.cpu_seconds([root]) == 0
+
+
+SHARES = """
+import os, sys
+shared = bytearray(os.urandom(2**16)) * 1024
+if not os.fork():
+    own = bytearray(os.urandom(2**16)) * 256
+    print('made', flush=True)
+    sys.stdin.read()
+    os._exit(0)
+sys.stdin.read()
+os.wait()
+"""
+
+
+def test_memory_that_processes_share_is_divided_among_them():
+    with subprocess.Popen(
+        [sys.executable, '-c', SHARES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        child, parent = measures.anonymous([psutil.Process(process.pid)])
+        assert 45 * MIB < child < 70 * MIB
+        assert 30 * MIB < parent < 50 * MIB
+        process.communicate()
+
+
+def test_who_works_is_waited_for(monkeypatch):
+    used = iter([0, 1, 2, 2.01, 2.02])
+    monkeypatch.setattr(measures, 'cpu_seconds', lambda roots: next(used))
+    monkeypatch.setattr(measures.time, 'sleep', lambda seconds: None)
+    measures.rest([], 60)
+    assert next(used) == 2.02
 
 
 SHELTERS = """

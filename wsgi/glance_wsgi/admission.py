@@ -6,13 +6,16 @@ Where many requests run they all take longer, and fewer of them are answered:
 most of the time goes into changing from one to the other. So each process
 lets in as many as keep it busy, in the order in which they came.
 
-Nobody is in line with a slow client: image data goes past it, and a place is
-given up while a body is read. What takes longer than Python mostly needs waits
-for something else, and keeps nobody waiting either.
+Nobody is in line with a slow client: a place is given up while a body is read.
+Transfers of image data have a line of their own, by which one begins at a
+time, however many come at once; when their data flows they are in none. What
+takes longer than Python mostly needs waits for something else, and keeps
+nobody waiting either.
 """
 
 import collections
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +25,7 @@ from oslo_config import cfg
 
 from glance_wsgi.conf import admission as options
 from glance_wsgi.data import paths
+from glance_wsgi.servers import uwsgi_chunks
 
 LONGEST = 0.05
 """Seconds after which a request has its place no longer: most probably it
@@ -35,37 +39,57 @@ def in_line(application: Application) -> Application:
     """The application, with as many requests in it as its options allow."""
     options.register_opts(cfg.CONF)
     places = cfg.CONF.admission.requests_at_once
-    return InLine(application, Line(places)) if places else application
+    if not places:
+        return application
+    lined = InLine(application, Line(places))
+    uwsgi_chunks.read_by(lined.without_place)
+    return lined
 
 
 class InLine:
-    """An application that lets in who has a place in a line."""
+    """An application that lets in who has a place in a line.
+
+    :param line: that of all but transfers
+    """
 
     def __init__(self, application: Application, line: 'Line') -> None:
         self._application = application
         self._line = line
+        self._transfers = Line(1)
+        self._body = threading.local()
 
     def __call__(
         self, environ: Environ, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Serve a request when it is its turn: PEP 3333."""
-        if _goes_past(environ.get('PATH_INFO', '')):
+        path = environ.get('PATH_INFO', '')
+        # It tells whether this process works, not how busy it is.
+        if path == '/healthcheck':
             return self._application(environ, start_response)
-        with self._line.place() as place:
+        found = paths.find(path)
+        transfers = bool(found and found[1] in paths.TRANSFERS)
+        line = self._transfers if transfers else self._line
+        with line.place() as place:
             # In a copy: a step around this one may read on when the place has
             # been given up.
-            body = _Body(environ['wsgi.input'], place)
-            return self._application(
-                {**environ, 'wsgi.input': body}, start_response
-            )
+            body = _Body(environ['wsgi.input'], place, for_good=transfers)
+            self._body.left = body.left
+            try:
+                return self._application(
+                    {**environ, 'wsgi.input': body}, start_response
+                )
+            finally:
+                self._body.left = contextlib.nullcontext
 
+    def without_place(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        """What reads a body in another way, and needs no place meanwhile."""
 
-def _goes_past(path: str) -> bool:
-    found = paths.find(path)
-    # The health check tells whether this process works, not how busy it is.
-    return path == '/healthcheck' or bool(
-        found and found[1] in paths.TRANSFERS
-    )
+        @functools.wraps(read)
+        def read_without_place(*words: Any) -> Any:
+            with getattr(self._body, 'left', contextlib.nullcontext)():
+                return read(*words)
+
+        return read_without_place
 
 
 class Line:
@@ -145,32 +169,39 @@ class Place:
         self._line = line
 
     @contextlib.contextmanager
-    def left(self) -> Iterator[None]:
-        """While something is waited for; then the request is in line again."""
+    def left(self, for_good: bool = False) -> Iterator[None]:
+        """While something is waited for; then the request is in line again.
+
+        :param for_good: it is not
+        """
         self._line.give_up(self)
         try:
             yield
         finally:
-            self._line.take(self)
+            if not for_good:
+                self._line.take(self)
 
 
 class _Body:
-    """A body that is read without a place: ``wsgi.input`` of PEP 3333."""
+    """A body that is read without a place: ``wsgi.input`` of PEP 3333.
 
-    def __init__(self, wrapped: Any, place: Place) -> None:
+    :param for_good: whether what follows needs none, either
+    """
+
+    def __init__(self, wrapped: Any, place: Place, for_good: bool) -> None:
         self._wrapped = wrapped
-        self._place = place
+        self.left = functools.partial(place.left, for_good)
 
     def read(self, *size: int) -> bytes:
-        with self._place.left():
+        with self.left():
             return self._wrapped.read(*size)
 
     def readline(self, *size: int) -> bytes:
-        with self._place.left():
+        with self.left():
             return self._wrapped.readline(*size)
 
     def readlines(self, *hint: int) -> list[bytes]:
-        with self._place.left():
+        with self.left():
             return self._wrapped.readlines(*hint)
 
     def __iter__(self) -> Iterator[bytes]:

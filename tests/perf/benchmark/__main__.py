@@ -12,6 +12,7 @@ the report is written beside the record.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
@@ -24,6 +25,7 @@ from typing import NoReturn
 
 sys.path.append(str(pathlib.Path(__file__).parents[2] / 'functional'))
 
+import api
 import arithmetic
 import contenders
 import ground
@@ -60,6 +62,7 @@ def main() -> None:
     record = runs.Run(
         arguments.run / 'run.json',
         {
+            'format': runs.FORMAT,
             'rounds': arguments.rounds,
             'size': arguments.size,
             'seconds': arguments.seconds,
@@ -186,33 +189,37 @@ def measure_round(
     all_of_them: list[contenders.Contender], arguments: argparse.Namespace
 ) -> list[runs.Visit]:
     """All works of all contenders, from their start to their stop."""
-    visits = [
-        works.Visit(contender, contender.ground.token(), arguments.seconds)
-        for contender in all_of_them
-    ]
     found = {
-        visit.contender.name: runs.Visit(visit.contender.name)
-        for visit in visits
+        contender.name: runs.Visit(contender.name) for contender in all_of_them
     }
-    try:
-        if 'start' not in arguments.work:
-            for visit in visits:
-                visit.restart()
-        for visit, seconds, item in works.measure(visits, arguments.work):
-            found[visit.contender.name].add(seconds, item)
-    except BaseException:
+    with contextlib.ExitStack() as stopped:
+        visits = []
         for contender in all_of_them:
-            print(
-                f'{contender.name} says:\n{contender.said()}',
-                file=sys.stderr,
-            )
-        raise
-    finally:
-        for contender in all_of_them:
-            roots = contender.roots()
-            contender.stop()
-            measures.kill(roots, 5)
+            stopped.callback(stop_all, contender)
+            visits.append(works.Visit(contender, arguments.seconds))
+        try:
+            if 'start' not in arguments.work:
+                for visit in visits:
+                    visit.renew()
+                    with contextlib.suppress(api.NoFigure):
+                        visit.restart()
+            for visit, seconds, item in works.measure(visits, arguments.work):
+                found[visit.contender.name].add(seconds, item)
+        except BaseException:
+            for contender in all_of_them:
+                print(
+                    f'{contender.name} says:\n{contender.said()}',
+                    file=sys.stderr,
+                )
+            raise
     return list(found.values())
+
+
+def stop_all(contender: contenders.Contender) -> None:
+    """Stop all of a contender, also what does not want to."""
+    roots = contender.roots()
+    contender.stop()
+    measures.kill(roots, 5)
 
 
 def say(what: str, began: float) -> None:

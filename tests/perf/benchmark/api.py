@@ -75,23 +75,26 @@ class Images:
         except requests.RequestException as error:
             raise NoFigure(NO_ANSWER) from error
 
-    def await_uploads(self, number: int, within: float) -> None:
-        """Until so many images are being uploaded, or the time is up.
+    def await_uploads(self, number: int) -> None:
+        """Until so many images are being uploaded.
 
         A client has begun when the kernel has taken its first bytes; what the
-        server has to do then is no part of what a slow client costs.
-
-        :param within: seconds
+        server has to do then is no part of what a slow client costs. It gives
+        up, silently, on an API that does not answer three times.
         """
         query = f'status=saving&name={SCRATCH}&limit=1000'
-        deadline = time.monotonic() + within
-        while number and time.monotonic() < deadline:
-            with contextlib.suppress(requests.RequestException):
+        deadline = time.monotonic() + READY
+        silent = 0
+        while number and silent < 3 and time.monotonic() < deadline:
+            try:
                 answer = self._ask(
                     'GET', f'/v2/images?{query}', timeout=ANSWER
                 )
-                if len(answer.json()['images']) >= number:
-                    return
+            except requests.RequestException:
+                silent += 1
+                continue
+            if len(answer.json()['images']) >= number:
+                return
             time.sleep(0.2)
 
     def create(self, name: str = SCRATCH, **properties) -> str:

@@ -1,12 +1,15 @@
 """What processes and their descendants have cost: CPU time and memory."""
 
 import contextlib
+import pathlib
+import re
 import time
 from collections.abc import Iterable
 
 import psutil
 import toolkit
 
+IDLE = 0.05  # CPU-seconds that who has nothing to do takes in half a second
 KILLED = 30  # seconds in which what was killed is gone, however busy all is
 
 
@@ -34,17 +37,40 @@ def cpu_seconds(roots: Iterable[psutil.Process]) -> float:
     return total
 
 
-def pss(roots: Iterable[psutil.Process]) -> list[int]:
+def anonymous(roots: Iterable[psutil.Process]) -> list[int]:
     """The bytes of each process of a family, the largest first.
 
-    PSS divides a page that several processes share among them, so that the
-    sum is what all of them take.
+    A page that several processes share is divided among them (PSS), so that
+    the sum is what all of them take. Pages of files are left out: contenders
+    share them, and who runs beside is no matter of a contender's.
+    https://man7.org/linux/man-pages/man5/proc_pid_smaps.5.html
     """
     found = []
     for process in family(roots):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.append(process.memory_full_info().pss)
+        rollup = pathlib.Path(f'/proc/{process.pid}/smaps_rollup')
+        with contextlib.suppress(OSError):
+            sizes = re.findall(
+                r'^Pss_(?:Anon|Shmem): *(\d+) kB$',
+                rollup.read_text(),
+                re.MULTILINE,
+            )
+            found.append(sum(map(int, sizes)) * 2**10)
     return sorted(found, reverse=True)
+
+
+def rest(roots: Iterable[psutil.Process], within: float) -> None:
+    """Wait until a family has nothing more to do, or the time is up.
+
+    :param within: seconds
+    """
+    deadline = time.monotonic() + within
+    before = cpu_seconds(roots)
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        now = cpu_seconds(roots)
+        if now - before < IDLE:
+            return
+        before = now
 
 
 def resident(roots: Iterable[psutil.Process]) -> list[int]:

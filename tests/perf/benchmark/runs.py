@@ -17,6 +17,10 @@ STOCK, LIMIT = 'devstack', 'limit'
 """What the others are compared with: the usual, and what is no Glance."""
 
 
+FORMAT = 2
+"""Of the record, and how it is measured: with another one no run goes on."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """Which figure: of a work, in one of its cases, by its name there."""

@@ -53,8 +53,12 @@ class Visit:
     """
 
     contender: contenders.Contender
-    token: str
     seconds: int
+    token: str = ''
+
+    def renew(self) -> None:
+        """Take a new token: one is good for an hour."""
+        self.token = self.contender.ground.token()
 
     @property
     def images(self) -> api.Images:
@@ -121,10 +125,12 @@ def start(visit: Visit) -> Measured:
         began = time.perf_counter()
         visit.contender.start()
         api.wait(visit.contender.ready_url())
-        return {'seconds': time.perf_counter() - began}
+        seconds = time.perf_counter() - began
+        # Its other processes still load, while the next one would start.
+        visit.warm()
+        return {'seconds': seconds}
 
     yield 'start', measure
-    visit.warm()
 
 
 def _requests(visit: Visit, work: str, path: str) -> Measured:
@@ -169,7 +175,9 @@ def memory(visit: Visit) -> Measured:
     """After everything has been asked for."""
 
     def measure() -> Figures:
-        found = measures.pss(visit.contender.roots())
+        found = measures.anonymous(visit.contender.roots())
+        if not found:
+            raise api.NoFigure(api.NO_ANSWER)
         # Those with Glance in them are larger than any of the rest.
         workers = found[: visit.contender.processes]
         return {'worker': sum(workers) / len(workers), 'all': sum(found)}
@@ -319,11 +327,14 @@ def slow(visit: Visit) -> Measured:
         if hangs and downloads:
             raise api.NoFigure(api.NO_ANSWER)
         try:
-            return _while_slow(visit, downloads, uploads)
+            figures = _while_slow(visit, downloads, uploads)
         except api.NoFigure:
             hangs = hangs or bool(downloads)
             visit.restart()
             raise
+        # What was cut off has to be undone; the next one wants the machine.
+        measures.rest(visit.contender.roots(), api.READY)
+        return figures
 
     for downloads, uploads in SLOW:
         case = f'{downloads}+{uploads}'
@@ -346,8 +357,8 @@ def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
         clients.slow('download', *to, ids, size, within) as down,
         clients.slow('upload', *to, images, size, within) as up,
     ):
+        visit.images.await_uploads(uploads)
         visit.images.answers(contender.image)
-        visit.images.await_uploads(uploads, within)
         answers = clients.wrk(
             f'{contender.url}/v2/images/{contender.image}',
             visit.token,
@@ -387,12 +398,15 @@ def measure(
     """Every case of these works: its figures, or why there are none.
 
     A case of all contenders before the next case, so that what is compared
-    was measured within the same minute.
+    was measured within minutes.
 
     :return: whose it is and the seconds it took, with each
     """
-    for name in names:
-        kind, work = WORKS[name]
+    for name, (kind, work) in WORKS.items():
+        if name not in names:
+            continue
+        for visit in visits:
+            visit.renew()
         left = {
             index: _cases(name, work(visit))
             for index, visit in enumerate(visits)

@@ -19,9 +19,10 @@ OPTS = [
         'order in which they came. Python runs one thread of a process at a '
         'time, so more of them make all of them slower; where the database '
         'or Keystone is far away they mostly wait, and a worker can do with '
-        'more. Image data and the health check are not counted, nor is who '
-        'waits for its client or for longer than Python mostly needs. With 0 '
-        'all are let in, as without glance-wsgi.',
+        'more. Transfers of image data have a line of their own, by which one '
+        'begins at a time. The health check is not counted, nor is who waits '
+        'for its client or for longer than Python mostly needs. With 0 all '
+        'are let in, as without glance-wsgi.',
     ),
 ]
 
