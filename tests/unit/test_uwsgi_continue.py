@@ -13,6 +13,7 @@ import types
 
 import pytest
 
+from glance_wsgi.servers import uwsgi_chunks
 from glance_wsgi.servers import uwsgi_continue
 
 ANSWER = b'HTTP/1.1 100 Continue\r\n\r\n'
@@ -30,7 +31,8 @@ def client(monkeypatch):
             connection_fd=near.fileno,
             chunked_read=lambda *timeout: next(chunks),
         )
-        monkeypatch.setattr(uwsgi_continue, 'uwsgi', module)
+        for user in (uwsgi_continue, uwsgi_chunks):
+            monkeypatch.setattr(user, 'uwsgi', module)
         yield far
 
 

@@ -10,10 +10,13 @@ Under https-socket the answer would have to be encrypted, which uWSGI lets no
 application do: there the client waits as long as it likes.
 """
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from glance_wsgi.servers import uwsgi_chunks
 
 try:
     import uwsgi
@@ -32,9 +35,7 @@ class Continue:
     def __init__(self, application: Application) -> None:
         self.application = application
         self._expecting = threading.local()
-        # Glance reads chunked bodies by uWSGI's own call.
-        self._chunked_read = uwsgi.chunked_read
-        uwsgi.chunked_read = self._invite_and_read
+        uwsgi_chunks.read_by(self._invited)
 
     def __call__(
         self, environ: Environ, start_response: Callable[..., Any]
@@ -46,12 +47,15 @@ class Continue:
         self._expecting.body = body
         return self.application(environ, start_response)
 
-    def _invite_and_read(self, *timeout: int) -> bytes:
-        body = getattr(self._expecting, 'body', None)
-        if body is not None:
-            body.invite()
-        data: bytes = self._chunked_read(*timeout)
-        return data
+    def _invited(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(read)
+        def invite_and_read(*timeout: int) -> Any:
+            body = getattr(self._expecting, 'body', None)
+            if body is not None:
+                body.invite()
+            return read(*timeout)
+
+        return invite_and_read
 
 
 def _expects(environ: Environ) -> bool:
