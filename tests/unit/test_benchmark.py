@@ -78,7 +78,10 @@ def add(run, number, **measured):
     """A round with what each contender has in it."""
     run.add(
         number,
-        [runs.Visit(name, 1.0, found) for name, found in measured.items()],
+        [
+            types.SimpleNamespace(name=name, taken=1.0, measurements=found)
+            for name, found in measured.items()
+        ],
     )
 
 
@@ -179,9 +182,11 @@ def test_the_tables_are_made_of_all_that_was_measured(run):
 def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
     """What is compared is measured within minutes."""
 
+    order = []
+
     def work(visit):
         for case in visit.contender.cases:
-            yield case, lambda case=case: {'of': visit.contender.name + case}
+            yield case, lambda case=case: order.append(visit.name + case) or {}
 
     monkeypatch.setattr(
         works, 'WORKS', {'show': ('api', work), 'write': ('limit', work)}
@@ -199,14 +204,16 @@ def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
         )
         for number, name in enumerate(kinds, 1)
     ]
-    measured = list(works.measure(visits, ['write', 'show']))
-    assert [item['of'] for _, _, item in measured] == [
-        *('a1', 'b1', 'b4'),
-        *('b1', 'c1', 'b4', 'c4'),
+    works.measure(visits, ['write', 'show'])
+    assert order == ['a1', 'b1', 'b4', 'b1', 'c1', 'b4', 'c4']
+    found = [
+        [(item['work'], item['case']) for item in visit.measurements]
+        for visit in visits
     ]
-    assert [visit.contender.name for visit, _, _ in measured] == [
-        *'abb',
-        *'bcbc',
+    assert found == [
+        [('show', '1')],
+        [('show', '1'), ('show', '4'), ('write', '1'), ('write', '4')],
+        [('write', '1'), ('write', '4')],
     ]
 
 

@@ -187,13 +187,10 @@ def measure(
 
 def measure_round(
     all_of_them: list[contenders.Contender], arguments: argparse.Namespace
-) -> list[runs.Visit]:
+) -> list[works.Visit]:
     """All works of all contenders, from their start to their stop."""
-    found = {
-        contender.name: runs.Visit(contender.name) for contender in all_of_them
-    }
+    visits = []
     with contextlib.ExitStack() as stopped:
-        visits = []
         for contender in all_of_them:
             stopped.callback(stop_all, contender)
             visits.append(works.Visit(contender, arguments.seconds))
@@ -203,8 +200,7 @@ def measure_round(
                     visit.renew()
                     with contextlib.suppress(api.NoFigure):
                         visit.restart()
-            for visit, seconds, item in works.measure(visits, arguments.work):
-                found[visit.contender.name].add(seconds, item)
+            works.measure(visits, arguments.work)
         except BaseException:
             for contender in all_of_them:
                 print(
@@ -212,7 +208,7 @@ def measure_round(
                     file=sys.stderr,
                 )
             raise
-    return list(found.values())
+    return visits
 
 
 def stop_all(contender: contenders.Contender) -> None:

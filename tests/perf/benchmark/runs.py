@@ -8,8 +8,8 @@ import os
 import pathlib
 import platform
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import arithmetic
 
@@ -39,23 +39,12 @@ class Figure:
         return self.work, self.case
 
 
-@dataclasses.dataclass
-class Visit:
-    """All works of one contender in one round.
+class Visit(Protocol):
+    """What has been measured of one contender in one round."""
 
-    :param seconds: that they took
-    """
-
-    contender: str
-    seconds: float = 0
-    measurements: list[dict[str, Any]] = dataclasses.field(
-        default_factory=list
-    )
-
-    def add(self, seconds: float, measurement: dict[str, Any]) -> None:
-        """One case more, and what it took."""
-        self.seconds += seconds
-        self.measurements.append(measurement)
+    name: str
+    taken: float
+    measurements: list[dict[str, Any]]
 
 
 class Run:
@@ -94,16 +83,16 @@ class Run:
         """Whether this round is done."""
         return any(visit['round'] == number for visit in self.visits)
 
-    def add(self, number: int, visits: list[Visit]) -> None:
+    def add(self, number: int, visits: Sequence[Visit]) -> None:
         """Keep a round; the file is replaced as a whole."""
         ended = datetime.datetime.now(datetime.timezone.utc).strftime('%FT%TZ')
         for visit in visits:
             self.visits.append(
                 {
                     'round': number,
-                    'contender': visit.contender,
+                    'contender': visit.name,
                     'ended': ended,
-                    'seconds': round(visit.seconds, 1),
+                    'seconds': round(visit.taken, 1),
                     'measurements': visit.measurements,
                 }
             )

@@ -41,20 +41,39 @@ BODY = json.dumps(
 )
 
 Figures = dict[str, Any]
+Item = dict[str, Any]
 Measured = Iterator[tuple[str, Callable[[], Figures]]]
 """The name of each case, and what measures it."""
 
 
 @dataclasses.dataclass
 class Visit:
-    """One contender in one round.
+    """One contender in one round, and what has been measured of it.
 
     :param seconds: how long a case with requests asks
+    :param taken: seconds that all of it took
     """
 
     contender: contenders.Contender
     seconds: int
     token: str = ''
+    taken: float = 0
+    measurements: list[Item] = dataclasses.field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """That of the contender."""
+        return self.contender.name
+
+    def measure(self, cases: Iterator[Item]) -> bool:
+        """Measure the next of these cases; False if there is none."""
+        began = time.monotonic()
+        item = next(cases, None)
+        if item is None:
+            return False
+        self.taken += time.monotonic() - began
+        self.measurements.append(item)
+        return True
 
     def renew(self) -> None:
         """Take a new token: one is good for an hour."""
@@ -389,38 +408,26 @@ WORKS = {
 """Each with the kind of contender that can do it, in their order."""
 
 
-Item = dict[str, Any]
-
-
-def measure(
-    visits: list[Visit], names: list[str]
-) -> Iterator[tuple[Visit, float, Item]]:
+def measure(visits: list[Visit], names: list[str]) -> None:
     """Every case of these works: its figures, or why there are none.
 
     A case of all contenders before the next case, so that what is compared
     was measured within minutes.
-
-    :return: whose it is and the seconds it took, with each
     """
     for name, (kind, work) in WORKS.items():
         if name not in names:
             continue
         for visit in visits:
             visit.renew()
-        left = {
-            index: _cases(name, work(visit))
-            for index, visit in enumerate(visits)
+        left = [
+            (visit, _cases(name, work(visit)))
+            for visit in visits
             if kind in visit.contender.kinds
-        }
+        ]
         while left:
-            for index in list(left):
-                began = time.monotonic()
-                try:
-                    item = next(left[index])
-                except StopIteration:
-                    del left[index]
-                    continue
-                yield visits[index], time.monotonic() - began, item
+            left = [
+                (visit, cases) for visit, cases in left if visit.measure(cases)
+            ]
 
 
 def _cases(name: str, cases: Measured) -> Iterator[Item]:
