@@ -87,10 +87,10 @@ done
 
 profiles=(test)
 named=" ${environments[*]} "
-if [[ $named == *" "@(systemd|playbooks|stack|long)" "* ]]; then
+if [[ $named == *" "@(systemd|playbooks*|stack|long)" "* ]]; then
     profiles+=(systemd)
 fi
-if [[ $named == *" "@(playbooks|long)" "* ]]; then
+if [[ $named == *" "@(playbooks*|long)" "* ]]; then
     profiles+=(playbooks)
 fi
 if [[ $named == *" perf "* ]]; then

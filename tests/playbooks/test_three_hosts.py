@@ -189,6 +189,7 @@ def test_a_mount_is_not_changed_while_it_is_there(hosts):
             unit.unlink(missing_ok=True)
 
 
+@pytest.mark.rolling
 def test_three_hosts_are_deployed_and_pass_the_smoke_tests(hosts, keystone):
     # All that can be asked to be shown.
     played = hosts.play('deploy.yaml', '-vvv', '--diff').check()
@@ -218,6 +219,7 @@ def test_no_secret_is_in_the_log_of_a_host(hosts, keystone):
             assert secret not in log
 
 
+@pytest.mark.rolling
 def test_a_second_run_changes_nothing(hosts):
     played = hosts.play('deploy.yaml').check()
     assert set(played.changed().values()) == {0}, played.said
@@ -357,6 +359,7 @@ def test_the_same_again_goes_on_with_that_node(hosts, clients):
     assert all(is_in(hosts, name) for name in hosts.hosts)
 
 
+@pytest.mark.rolling
 def test_no_idempotent_request_fails_when_a_node_dies(hosts, clients):
     try:
         with clients('read', 8) as seen:
@@ -404,6 +407,7 @@ def test_no_idempotent_request_fails_when_a_node_goes_dark(hosts, clients):
     machine.until(lambda: is_in(hosts, 'c'), 'it is in again')
 
 
+@pytest.mark.rolling
 def test_a_node_is_drained_and_handed_back_without_a_failure(hosts, clients):
     with clients('work', 4) as seen:
         hosts.play('drain.yaml', node='b', keep=True).check()
@@ -496,6 +500,7 @@ def test_an_upgrade_stops_at_the_node_that_does_not_start(hosts):
     is_left_by_the_upgrade(hosts)
 
 
+@pytest.mark.rolling
 def test_an_upgrade_under_load_fails_no_request_and_no_import(hosts, clients):
     with clients('work', 4) as seen:
         hosts.play('upgrade.yaml', glance_wsgi_series=fleet.NEW).check()
