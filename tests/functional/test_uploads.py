@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import threading
+import time
 
 import images
 import psutil
@@ -277,6 +278,20 @@ class SizedLarge(Large):
 
     def __len__(self) -> int:
         return GIB
+
+
+def test_a_refused_client_who_dribbles_does_not_hold_a_thread_for_ever(
+    cloud, image
+):
+    """He needs no token for it."""
+    client = rawhttp.Client.upload(
+        cloud, image, {'X-Auth-Token': 'none', 'Content-Length': str(GIB)}
+    )
+    deadline = time.monotonic() + 120
+    with contextlib.closing(client), pytest.raises(OSError):
+        while time.monotonic() < deadline:
+            client.send(b'x')
+            time.sleep(0.25)
 
 
 @pytest.mark.parametrize('body', [Large, SizedLarge])

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import socket
 import threading
 import time
 import types
@@ -173,7 +174,7 @@ def test_who_is_interrupted_in_line_takes_no_place(monkeypatch):
     assert not line._since
 
 
-def test_a_refusal_that_is_lingered_over_takes_no_place():
+def test_a_refusal_that_is_lingered_over_takes_no_place(monkeypatch):
     """uwsgi_lingering reads on after the answer, outside of the line."""
 
     def refuses(environ, start_response):
@@ -189,9 +190,13 @@ def test_a_refusal_that_is_lingered_over_takes_no_place():
         'CONTENT_LENGTH': '20',
         'wsgi.input': body,
     }
-    answer = application(environ, lambda *words: None)
-    list(answer)
-    answer.close()
+    near, far = socket.socketpair()
+    uwsgi = types.SimpleNamespace(connection_fd=near.fileno)
+    monkeypatch.setattr(uwsgi_lingering, 'uwsgi', uwsgi)
+    with near, far:
+        answer = application(environ, lambda *words: None)
+        list(answer)
+        answer.close()
     assert body.tell() == 20
     assert not line._since
 

@@ -1,10 +1,11 @@
 """What is read after a refusal, without uWSGI.
 
 uWSGI's module exists inside a uWSGI process only; all that is used of it is
-chunked_read(). The real connection is in functional/test_uploads.py.
+chunked_read() and connection_fd(). More is in functional/test_uploads.py.
 """
 
 import io
+import socket
 import types
 
 import pytest
@@ -14,10 +15,20 @@ from glance_wsgi.servers.uwsgi_lingering import PIECE
 
 
 @pytest.fixture
-def chunks(monkeypatch):
+def connection():
+    """The server's end of a connection whose client sends nothing more."""
+    near, far = socket.socketpair()
+    with near, far:
+        yield near
+
+
+@pytest.fixture
+def chunks(monkeypatch, connection):
     """The chunks of a body that uWSGI has not been asked for yet."""
     left = [b'one', b'two', b'']
-    module = types.SimpleNamespace(chunked_read=lambda: left.pop(0))
+    module = types.SimpleNamespace(
+        chunked_read=lambda: left.pop(0), connection_fd=connection.fileno
+    )
     monkeypatch.setattr(uwsgi_lingering, 'uwsgi', module)
     return left
 
@@ -30,7 +41,7 @@ def answer(status, body, **headers):
         return [b'no', b'thanks']
 
     lingering = uwsgi_lingering.linger(application)
-    environ = {'wsgi.input': body, **headers}
+    environ = {'wsgi.input': body, 'CONTENT_LENGTH': '200000', **headers}
     return iter(lingering(environ, lambda status, headers: None))
 
 
@@ -64,6 +75,25 @@ def test_a_client_that_never_ends_is_left_after_a_while(chunks, monkeypatch):
     monkeypatch.setattr(uwsgi_lingering, 'LONGEST', 0.1)
     body = types.SimpleNamespace(read=lambda size: b'more')
     assert list(answer('413 Too Large', body)) == [b'no', b'thanks']
+
+
+def test_a_client_that_dribbles_is_left_after_a_while(
+    chunks, monkeypatch, connection
+):
+    """uWSGI's read comes back when it has all that it was asked for."""
+    monkeypatch.setattr(uwsgi_lingering, 'LONGEST', 0.1)
+
+    def read(size):
+        if not connection.recv(size):
+            raise OSError('error during read(65536) on wsgi.input')
+
+    body = types.SimpleNamespace(read=read)
+    assert list(answer('401 Unauthorized', body)) == [b'no', b'thanks']
+
+
+def test_a_request_without_a_body_is_not_read(chunks):
+    nothing = {'CONTENT_LENGTH': ''}
+    assert list(answer('404 Not Found', None, **nothing)) == [b'no', b'thanks']
 
 
 def test_a_client_that_is_gone_is_no_error(chunks):

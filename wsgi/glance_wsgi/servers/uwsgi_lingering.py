@@ -8,6 +8,10 @@ and thrown away for a while. Other servers do that themselves: Apache calls it
 a lingering close.
 """
 
+import contextlib
+import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,8 +23,7 @@ except ImportError:
 
 LONGEST = 30.0
 """Seconds for which a thread reads what nobody wants, as Apache does
-(MAX_SECS_TO_LINGER); uWSGI's socket-timeout ends the wait for a client that
-sends nothing."""
+(MAX_SECS_TO_LINGER)."""
 
 PIECE = 64 * 1024  # bytes
 
@@ -61,19 +64,50 @@ class _Refusal:
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._wrapped
-        read = _reader(self._environ)
-        deadline = time.monotonic() + LONGEST
-        try:
-            while read() and time.monotonic() < deadline:
-                pass
-        except OSError:  # the client is gone, or silent
-            pass
+        if _has_body(self._environ):
+            # OSError: the client is gone, or its time is over
+            with contextlib.suppress(OSError), _not_for_ever():
+                _read_to_the_end(_reader(self._environ))
 
     def close(self) -> None:
         """Called by the server at the end, whatever has happened."""
         close = getattr(self._wrapped, 'close', None)
         if close is not None:
             close()
+
+
+def _has_body(environ: Environ) -> bool:
+    return environ.get('CONTENT_LENGTH', '0') not in ('', '0') or bool(
+        environ.get('HTTP_TRANSFER_ENCODING')
+    )
+
+
+def _read_to_the_end(read: Callable[[], bytes]) -> None:
+    deadline = time.monotonic() + LONGEST
+    while read() and time.monotonic() < deadline:
+        pass
+
+
+@contextlib.contextmanager
+def _not_for_ever() -> Iterator[None]:
+    """End reading when its time is over.
+
+    One call of uWSGI's reads until it has all that it was asked for, however
+    slowly that comes, so the connection has to end it: shutdown(2).
+    """
+    with socket.socket(fileno=os.dup(uwsgi.connection_fd())) as connection:
+        end = threading.Timer(LONGEST, _shut, [connection])
+        end.daemon = True
+        end.start()
+        try:
+            yield
+        finally:
+            end.cancel()
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has been closed meanwhile
+        connection.shutdown(socket.SHUT_RD)
 
 
 def _reader(environ: Environ) -> Callable[[], bytes]:
