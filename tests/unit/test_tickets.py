@@ -51,23 +51,41 @@ def test_no_two_tickets_have_the_same_name(region):
     assert maker.make(region) != maker.make(region)
 
 
-def test_a_ticket_is_removed_when_its_time_is_over(region):
-    ticket = tickets.Tickets(lifetime=0).make(region)
+def wait_until(happened):
     deadline = time.monotonic() + 30
-    while ticket.exists():
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_what_a_dead_process_has_left_is_removed(region, image):
+def test_a_ticket_is_removed_when_its_time_is_over(region):
+    ticket = tickets.Tickets(lifetime=0).make(region)
+    wait_until(lambda: not ticket.exists())
+
+
+def test_what_a_dead_process_has_left_is_removed_when_its_time_is_over(
+    region, image
+):
     directory = image.parent / tickets.DIRECTORY
     directory.mkdir()
-    old, new = directory / '1000000000-x', directory / '9000000000-x'
-    foreign = directory / 'something'
-    for path in (old, new, foreign):
+    now = int(time.time())
+    names = ('1000000000-x', f'{now - 59}-x', f'{now - 10}-x', 'something')
+    old, ending, young, foreign = paths = [directory / name for name in names]
+    for path in paths:
         path.touch()
     ticket = tickets.Tickets().make(region)
-    assert set(directory.iterdir()) == {new, foreign, ticket}
+    wait_until(lambda: not old.exists() and not ending.exists())
+    assert set(directory.iterdir()) == {young, foreign, ticket}
+
+
+def test_tickets_are_made_again_when_their_directory_was_removed(
+    region, image
+):
+    maker = tickets.Tickets()
+    maker.make(region).unlink()
+    (image.parent / tickets.DIRECTORY).rmdir()
+    assert maker.make(region) is None
+    assert maker.make(region).read_bytes() == DATA
 
 
 def test_others_may_enter_the_directory_but_see_no_name_in_it(region):

@@ -52,9 +52,11 @@ class Tickets:
             self._prepare(directory)
             _link(region.file.fileno(), ticket)
         except OSError as error:
+            # It may be made again: somebody may have removed it.
+            self._directories.discard(directory)
             LOG.info('%s is not handed off: %s', region.path, error)
             return None
-        self._remove_later(ticket)
+        self._remove_later(ticket, self.lifetime)
         return ticket
 
     def _prepare(self, directory: pathlib.Path) -> None:
@@ -64,19 +66,18 @@ class Tickets:
         # Whatever the umask: others may enter, and see no names.
         directory.chmod(0o711)
         self._directories.add(directory)
-        for ticket in directory.iterdir():
-            self._remove_if_old(ticket)
+        # A process that has ended since has left them; or lives, and removes
+        # them itself. The oldest first, as they are waited for.
+        for ticket in sorted(directory.iterdir()):
+            made = ticket.name.partition('-')[0]
+            if made.isdecimal():
+                left = int(made) + self.lifetime - time.time()
+                # No longer than ours: the clock may have been wrong.
+                self._remove_later(ticket, min(left, self.lifetime))
 
-    def _remove_if_old(self, ticket: pathlib.Path) -> None:
-        """Remove what a process has left that has ended since."""
-        made = ticket.name.partition('-')[0]
-        if made.isdecimal() and int(made) + self.lifetime < time.time():
-            with contextlib.suppress(OSError):
-                ticket.unlink()
-
-    def _remove_later(self, ticket: pathlib.Path) -> None:
+    def _remove_later(self, ticket: pathlib.Path, seconds: float) -> None:
         with self._changed:
-            due = time.monotonic() + self.lifetime
+            due = time.monotonic() + seconds
             self._waiting.append((due, ticket))
             if self._thread is None:
                 self._thread = threading.Thread(

@@ -15,6 +15,7 @@ import grp
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -70,6 +71,7 @@ class Offload:
     def __init__(self) -> None:
         self._stall = int(_option('socket-timeout') or 4) * 1000
         self._running: list[tuple[int, os.stat_result]] = []
+        self._changing = threading.Lock()
         self._before = getattr(uwsgi, 'atexit', None)
         uwsgi.atexit = self._wait
 
@@ -94,8 +96,9 @@ class Offload:
         facts = os.fstat(region.file.fileno())
         descriptor = os.dup(region.file.fileno())
         region.file.close()
-        self._running = [*filter(_is_open, self._running)]
-        self._running.append((descriptor, facts))
+        with self._changing:
+            still = filter(_is_open, self._running)
+            self._running = [*still, (descriptor, facts)]
         # 0: to the end. It closes the descriptor.
         length = region.length if region.length <= LARGEST else 0
         uwsgi.sendfile(descriptor, 0, region.offset, length)
