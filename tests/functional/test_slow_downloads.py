@@ -12,6 +12,7 @@ import time
 
 import answers
 import images
+import psutil
 import pytest
 import slow
 import toolkit
@@ -23,8 +24,7 @@ from glance_wsgi.data import tickets
 pytestmark = pytest.mark.each_server
 
 MANY = 1000
-THREADS = 64
-"""More than a deployment has by default: 2 workers with 16 threads each."""
+FEW = 4  # threads of each worker
 
 STALL = 4  # seconds
 
@@ -48,6 +48,21 @@ def lenient(workspace):
         workspace / 'lenient', '--client-timeout=1200'
     ) as deployment:
         yield deployment
+
+
+@pytest.fixture
+def narrow(workspace):
+    """A deployment that has few threads."""
+    with (
+        toolkit.serving(
+            workspace / 'narrow',
+            '--workers=2',
+            f'--threads={FEW}',
+            '--client-timeout=1200',
+        ) as deployment,
+        deployment.connect() as connection,
+    ):
+        yield connection
 
 
 @pytest.fixture(scope='module')
@@ -96,11 +111,23 @@ def test_a_thousand_slow_downloads_leave_the_api_answering(cloud, large, data):
 
 
 def test_more_slow_downloads_than_threads_leave_the_api_answering(
-    cloud, large, data
+    narrow, data
 ):
-    with slow.clients(cloud, large, THREADS) as clients:
-        assert_answers(cloud, large)
+    with (
+        uploaded(narrow, data) as image,
+        slow.clients(narrow, image, 5 * FEW) as clients,
+    ):
+        assert_answers(narrow, image)
         assert {client.rest() for client in clients} == {images.sha256(data)}
+
+
+@pytest.mark.skipif(
+    "toolkit.SERVER == 'mod_wsgi'", reason='Apache has the files open'
+)
+def test_a_worker_may_have_a_file_open_for_each_of_many_clients(lenient):
+    for worker in lenient.processes('glance-api worker'):
+        most, _ = worker.rlimit(psutil.RLIMIT_NOFILE)
+        assert most > 20 * MANY
 
 
 def test_a_download_goes_on_when_its_image_is_deleted(cloud, data):

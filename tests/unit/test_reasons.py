@@ -19,7 +19,7 @@ PAGES = {
         'AllowEncodedSlashes AllowOverride DefaultRuntimeDir Directory '
         'EnableMMAP EnableSendfile ErrorLog Files IfModule Include KeepAlive '
         'LimitRequestBody LimitRequestFieldSize LimitRequestLine '
-        'LocationMatch LogLevel MergeSlashes ServerName ServerRoot '
+        'LocationMatch LogLevel MaxRanges MergeSlashes ServerName ServerRoot '
         'ServerTokens SetOutputFilter Timeout TraceEnable VirtualHost'
     ),
     f'{APACHE}/event.html': 'AsyncRequestWorkerFactor',
