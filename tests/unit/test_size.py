@@ -127,6 +127,35 @@ def test_the_verb_says_each_number_and_why(ask):
         assert re.fullmatch(r'[A-Z1-9].*\.', row['why'])
 
 
+@pytest.mark.parametrize(
+    ('words', 'setting', 'said'),
+    [
+        (('--workers', '12'), 'workers', 'As many as --workers says;'),
+        (('--workers', '2'), 'threads', '16 are left for everybody else.'),
+        (
+            ('--workers', '2', '--threads', '110'),
+            'threads',
+            'as --threads says, 10 are left for everybody else.',
+        ),
+        (
+            ('--workers', '2', '--threads', '8'),
+            'threads',
+            'as --threads says, none are left for everybody else.',
+        ),
+    ],
+)
+def test_what_a_person_chose_is_not_called_a_recommendation(
+    ask, words, setting, said
+):
+    _, shown = ask(*words, '-f', 'json')
+    (why,) = (
+        row['why']
+        for row in json.loads(shown.out)
+        if row['setting'] == setting
+    )
+    assert said in why
+
+
 def test_the_table_fits_a_terminal(ask):
     code, said = ask('--max-width', '80')
     assert code == Exit.OK

@@ -219,22 +219,9 @@ def explain(size: Size, wanted: Any) -> list[tuple[str, int, str]]:
     :param wanted: the options of `glance_wsgi.conf.server`
     """
     workers, threads = size.workers, size.threads
-    slow = size.slow_clients
     return [
-        (
-            'workers',
-            workers,
-            'One for each CPU, at most '
-            f'{MOST_WORKERS}; 2 at least, so that one serves while the other '
-            f'is replaced; each takes {PROCESS // MIB} MiB.',
-        ),
-        (
-            'threads',
-            threads,
-            f'Of each worker. {slow} slow clients hold one each, '
-            f'{math.ceil(slow / workers)} in each worker, and {FAST_THREADS} '
-            'are left for everybody else.',
-        ),
+        ('workers', workers, _why_workers(wanted)),
+        ('threads', threads, _why_threads(size, wanted)),
         (
             'listen_queue',
             size.listen_queue,
@@ -265,7 +252,7 @@ def explain(size: Size, wanted: Any) -> list[tuple[str, int, str]]:
             'memory_bytes',
             size.memory,
             f'{workers} workers, and {SLOW_UPLOAD // MIB} MiB for each of '
-            f'{slow} slow uploads.',
+            f'{size.slow_clients} slow uploads.',
         ),
         (
             'most_memory_bytes',
@@ -300,3 +287,26 @@ def explain(size: Size, wanted: Any) -> list[tuple[str, int, str]]:
             'the longest import.',
         ),
     ]
+
+
+def _why_workers(wanted: Any) -> str:
+    why = 'As many as --workers says'
+    if not wanted.workers:
+        why = (
+            f'One for each CPU, at most {MOST_WORKERS}; 2 at least, so that '
+            'one serves while the other is replaced; no more than memory and '
+            'database have room for'
+        )
+    return f'{why}; each takes {PROCESS // MIB} MiB.'
+
+
+def _why_threads(size: Size, wanted: Any) -> str:
+    each = math.ceil(size.slow_clients / size.workers)
+    left = max(size.threads - each, 0) or 'none'
+    why = f'{left} are left for everybody else'
+    if wanted.threads:
+        why = f'as --threads says, {left} are left for everybody else'
+    return (
+        f'Of each worker. {size.slow_clients} slow clients hold one each, '
+        f'{each} in each worker, and {why}.'
+    )
