@@ -18,8 +18,10 @@ import urllib.parse
 import answers
 import hypothesis
 import images
+import openstack
 import pytest
 import requests
+import yaml
 from hypothesis import strategies as st
 from images import MIB
 
@@ -105,12 +107,22 @@ CHANGES = st.lists(
 )
 
 
-class Changing:
-    """An image whose state and data change while clients download it."""
+@pytest.fixture(scope='module')
+def person(deployed):
+    """Somebody who gets no data of an image that is deactivated."""
+    clouds = yaml.safe_load((deployed.state_dir / 'clouds.yaml').read_text())
+    account = clouds['clouds']['glance-wsgi-member']
+    with openstack.connect(load_envvars=False, **account) as connection:
+        yield connection
 
-    def __init__(self, deployed, cloud) -> None:
+
+class Changing:
+    """An image whose state and data change while a person downloads it."""
+
+    def __init__(self, deployed, cloud, person) -> None:
         self.cloud = cloud
-        self.image = images.create(cloud)
+        self.person = person
+        self.image = images.create(cloud, visibility='public')
         self.versions = [self._data(0)]
         images.upload(cloud, self.image, self.versions[0])
         (self.file,) = images.files_of(deployed, self.image)
@@ -150,6 +162,10 @@ class Changing:
             self.cloud.image.delete(f'/images/{self.image.id}')
         time.sleep(0.02)
 
+    def is_served(self) -> bool:
+        """Whether all of it can be downloaded."""
+        return self._read(0, LENGTH) == (200, self.versions[-1])
+
     def download(self, seed: int) -> None:
         """Download again and again, slowly, at random ranges."""
         chance = random.Random(seed)
@@ -168,7 +184,7 @@ class Changing:
         url = urllib.parse.urlsplit(
             images.url(self.cloud, f'/images/{self.image.id}/file')
         )
-        headers = {'X-Auth-Token': self.cloud.auth_token}
+        headers = {'X-Auth-Token': self.person.auth_token}
         if (start, end) != (0, LENGTH):
             headers['Range'] = f'bytes={start}-{end - 1}'
         connection = http.client.HTTPConnection(
@@ -220,9 +236,10 @@ class Changing:
 )
 @hypothesis.given(changes=CHANGES)
 def test_no_client_ever_gets_a_byte_that_is_not_its_images(
-    deployed, cloud, changes
+    deployed, cloud, person, changes
 ):
-    changing = Changing(deployed, cloud)
+    changing = Changing(deployed, cloud, person)
+    assert changing.is_served()
     clients = [
         threading.Thread(target=changing.download, args=(seed,))
         for seed in range(3)

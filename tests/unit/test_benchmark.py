@@ -217,6 +217,13 @@ def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
     ]
 
 
+def test_what_some_of_the_slow_clients_have_not_seen_is_no_figure():
+    works.see_all(0, {})
+    works.see_all(200, {'begun': 200})
+    with pytest.raises(works.api.NoFigure, match='199 of 200 clients'):
+        works.see_all(200, {'begun': 199, 'ended': {'502': 1}})
+
+
 BURNS = """
 import subprocess, sys, time
 code = 'import time\\nwhile time.process_time() < 0.3: pass'

@@ -386,12 +386,24 @@ def _while_slow(visit: Visit, downloads: int, uploads: int) -> Figures:
             visit.seconds,
             BODY,
         )
+    see_all(downloads, down)
+    see_all(uploads, up)
     return {
         **dataclasses.asdict(answers),
         'slow_downloads': down.get('begun'),
         'slow_uploads': up.get('begun'),
         'ended': {'downloads': down.get('ended'), 'uploads': up.get('ended')},
     }
+
+
+def see_all(asked: int, said: dict) -> None:
+    """See that all slow clients were there to the end.
+
+    :raises api.NoFigure: some were refused, or cut
+    """
+    begun = said.get('begun', 0)
+    if begun < asked:
+        raise api.NoFigure(f'{begun} of {asked} clients')
 
 
 WORKS = {
