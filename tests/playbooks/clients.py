@@ -146,10 +146,21 @@ def write(cloud, number, enough):
     return [*workers, *importers]
 
 
+def run(client, *words):
+    """Have one at work; what ends it before its time is a failure."""
+    began = time.time()
+    try:
+        client.run(*words)
+    except Exception as error:
+        client.failures.append(load.Failure(began, repr(error)))
+        raise
+
+
 def begin(clients, *words):
     """Have each at work in a thread."""
     threads = [
-        threading.Thread(target=client.run, args=words) for client in clients
+        threading.Thread(target=run, args=(client, *words))
+        for client in clients
     ]
     for thread in threads:
         thread.start()

@@ -74,6 +74,10 @@ def test_a_missing_variable_is_named_by_the_first_task(
             {'glance_wsgi_public_url': 'http://images.example.org/image'},
             'write http://HOST:PORT, without a path',
         ),
+        (
+            {'smoke_member': {'username': 'demo', 'password': 'x'}},
+            'smoke_member has no project_name',
+        ),
         ({'haproxy_certificate': '/cert'}, 'write https://HOST:PORT'),
         (
             {'glance_wsgi_public_url': 'http://[2001:db8::1]:9292'},
@@ -121,6 +125,13 @@ def test_hosts_that_cannot_be_reached(operator, playbook):
     assert "a, b, c can't be reached: correct ansible_host" in said, said
     assert played.tasks()[-1] == (
         'glance_wsgi : See that every host can be reached'
+    )
+
+
+def test_a_node_or_an_haproxy_that_cannot_be_reached_stops_a_drain(operator):
+    played = refused(operator, 'drain.yaml', node='b')
+    assert "a, b can't be reached: correct ansible_host" in ' '.join(
+        played.said.split()
     )
 
 

@@ -3,6 +3,8 @@
 import fleet
 import pytest
 
+pytestmark = pytest.mark.timeout(5400)
+
 LACKING = ('haproxy', 'memcached', 'socat', 'mariadb-server', 'python3-apt')
 
 

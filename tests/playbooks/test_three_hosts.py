@@ -225,6 +225,29 @@ def test_a_second_run_changes_nothing(hosts):
     assert set(played.changed().values()) == {0}, played.said
 
 
+@pytest.mark.parametrize(
+    ('variables', 'said'),
+    [
+        (
+            {'glance_wsgi_database_password': 'another'},
+            'set glance_wsgi_database_user to a new name as well',
+        ),
+        (
+            {'glance_wsgi_port': 9393},
+            'give glance_wsgi_address and glance_wsgi_port back',
+        ),
+    ],
+)
+def test_what_would_cut_off_nodes_that_serve_is_refused(
+    hosts, variables, said
+):
+    played = hosts.play('deploy.yaml', **variables)
+    assert played.code
+    assert said in ' '.join(played.said.split()), played.said
+    assert set(played.changed().values()) == {0}, played.said
+    assert all(answers(host) for host in hosts.hosts.values())
+
+
 def test_a_check_says_what_would_change_and_changes_nothing(hosts):
     played = hosts.play('deploy.yaml', '--check').check()
     assert set(played.changed().values()) == {0}, played.said
@@ -509,3 +532,12 @@ def test_an_upgrade_under_load_fails_no_request_and_no_import(hosts, clients):
     assert seen.imported > 10
     assert [release(host) for host in hosts.hosts.values()] == [fleet.NEW] * 3
     assert not any(drained(host) for host in hosts.hosts.values())
+
+
+@pytest.mark.rolling
+def test_nodes_do_not_go_back_to_an_older_release(hosts):
+    played = hosts.play('upgrade.yaml', glance_wsgi_series=fleet.OLD)
+    assert played.code
+    assert f'which is newer than {fleet.OLD}' in ' '.join(played.said.split())
+    assert set(played.changed().values()) == {0}
+    assert [release(host) for host in hosts.hosts.values()] == [fleet.NEW] * 3
