@@ -3,6 +3,7 @@
     clients.py read AUTH NUMBER    shows and lists, again and again
     clients.py work AUTH NUMBER    creates, uploads, downloads, deletes, and
                                    imports by every method
+    clients.py slow AUTH NUMBER    uploads, for half a minute each time
 
 AUTH is the "auth" of a clouds.yaml as JSON. They work until standard input
 ends; then a line of JSON says what they have seen.
@@ -42,6 +43,27 @@ class Reader(load.Client):
             self.ask(200, 'GET', f'/{image}')
             self.ask(200, 'GET', '?limit=10')
         return self
+
+
+class Slow(load.Client):
+    """Takes its time for an upload."""
+
+    def transfer(self, image, body):
+        self.ask(
+            204,
+            'PUT',
+            f'{image}/file',
+            data=trickle(body),
+            headers={'Content-Type': 'application/octet-stream'},
+        )
+
+
+def trickle(body):
+    """A piece each second, for half a minute."""
+    piece = len(body) // 30
+    for start in range(0, len(body), piece):
+        yield body[start : start + piece]
+        time.sleep(1)
 
 
 class Importer(load.Client):
@@ -146,6 +168,13 @@ def write(cloud, number, enough):
     return [*workers, *importers]
 
 
+def slow(cloud, number, enough):
+    """All of them are."""
+    clients = [Slow(cloud) for _ in range(number)]
+    work(clients, enough, BODY)
+    return clients
+
+
 def run(client, *words):
     """Have one at work; what ends it before its time is a failure."""
     began = time.time()
@@ -185,7 +214,7 @@ def main(word, auth, number):
 
     threading.Thread(target=wait, daemon=True).start()
     print('begun', flush=True)
-    kind = {'read': read, 'work': write}[word]
+    kind = {'read': read, 'work': write, 'slow': slow}[word]
     clients = kind(cloud, int(number), ended.is_set)
     print(
         json.dumps(
