@@ -199,6 +199,7 @@ def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
                 kinds=kinds[name],
                 cases=('1', '4')[:number],
                 ground=types.SimpleNamespace(token=lambda: 'token'),
+                roots=lambda: [],
             ),
             1,
         )
@@ -215,6 +216,28 @@ def test_a_case_of_all_comes_before_the_next_case(monkeypatch):
         [('show', '1'), ('show', '4'), ('write', '1'), ('write', '4')],
         [('write', '1'), ('write', '4')],
     ]
+
+
+def test_a_contender_is_warm_after_two_good_seconds_with_its_new_token(
+    monkeypatch,
+):
+    answered = iter([15, 20, 0, 16, 17, 99])
+    monkeypatch.setattr(works.Visit, 'ask', lambda *words: next(answered))
+    monkeypatch.setattr(works.time, 'monotonic', lambda: clock[0])
+    tokens = iter(['first', 'second'])
+    contender = types.SimpleNamespace(
+        kinds=('api',),
+        image='image',
+        ground=types.SimpleNamespace(token=lambda: next(tokens)),
+        roots=lambda: ['running'],
+        loaded=lambda: True,
+    )
+    visit, clock = works.Visit(contender, 1), [10_000]
+    visit.renew()
+    assert (visit.token, next(answered)) == ('first', 99)
+    clock = [10_000 + works.FRESH]
+    visit.renew()
+    assert visit.token == 'first'
 
 
 def test_what_some_of_the_slow_clients_have_not_seen_is_no_figure():

@@ -17,7 +17,7 @@ STOCK, LIMIT = 'devstack', 'limit'
 """What the others are compared with: the usual, and what is no Glance."""
 
 
-FORMAT = 2
+FORMAT = 3
 """Of the record, and how it is measured: with another one no run goes on."""
 
 

@@ -6,6 +6,7 @@ A figure is in seconds, bytes, or a number for each second.
 import contextlib
 import dataclasses
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -34,6 +35,9 @@ WARMING = 16
 ASKING = 4
 """Clients that ask for an image while others are slow."""
 
+FRESH = 900
+"""Seconds after which a token is renewed; Keystone's are good for an hour."""
+
 GIB = 2**30
 
 BODY = json.dumps(
@@ -57,6 +61,7 @@ class Visit:
     contender: contenders.Contender
     seconds: int
     token: str = ''
+    renewed: float = -math.inf
     taken: float = 0
     measurements: list[Item] = dataclasses.field(default_factory=list)
 
@@ -76,8 +81,12 @@ class Visit:
         return True
 
     def renew(self) -> None:
-        """Take a new token: one is good for an hour."""
-        self.token = self.contender.ground.token()
+        """Take a new token when it is time, and let all processes know it."""
+        if time.monotonic() - self.renewed > FRESH:
+            self.token = self.contender.ground.token()
+            self.renewed = time.monotonic()
+            if self.contender.roots():
+                self.warm()
 
     @property
     def images(self) -> api.Images:
@@ -99,16 +108,18 @@ class Visit:
     def warm(self) -> None:
         """Ask until all processes have loaded Glance, and answer at once.
 
-        The first request of each one loads more, and asks Keystone.
+        The first request of each one loads more, and asks Keystone whose the
+        token is; so two good seconds are wanted.
         """
         if 'api' not in self.contender.kinds:
             return
         path = f'/v2/images/{self.contender.image}'
         deadline = time.monotonic() + api.READY
-        while time.monotonic() < deadline:
+        good = 0
+        while good < 2 and time.monotonic() < deadline:
             loaded = self.contender.loaded()
-            if self.ask('show', path) >= WARMING and loaded:
-                return
+            fast = self.ask('show', path) >= WARMING
+            good = good + 1 if fast and loaded else 0
 
     def settle(self) -> None:
         """Wait until it answers, if it is to answer anything.
