@@ -40,8 +40,13 @@ def test_the_capacity_of_a_hundred_nodes_is_what_the_page_says():
     requests = 100 * node.workers * node.threads
     text = PAGE.with_name('capacity.rst').read_text()
     assert f'\n     - {requests:,}\n' in text
-    assert f'\n     - {2 * requests:,} when every thread is busy\n' in text
+    assert f'\n     - {requests:,} when every thread is busy, and' in text
     assert f'\n     - {100 * node.connections:,}\n' in text
+    database = yaml.safe_load(
+        (ROLES / 'database/defaults/main.yaml').read_text()
+    )
+    enough = database['database_connections'] // node.connections
+    assert f'enough for {enough} nodes of 4 workers' in text
 
 
 def test_the_page_has_the_defaults_of_every_role():
