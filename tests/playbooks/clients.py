@@ -3,6 +3,7 @@
     clients.py read AUTH NUMBER    shows and lists, again and again
     clients.py work AUTH NUMBER    creates, uploads, downloads, deletes, and
                                    imports by every method
+    clients.py data AUTH NUMBER    the same without imports
     clients.py slow AUTH NUMBER    uploads, for half a minute each time
 
 AUTH is the "auth" of a clouds.yaml as JSON. They work until standard input
@@ -168,11 +169,15 @@ def write(cloud, number, enough):
     return [*workers, *importers]
 
 
-def slow(cloud, number, enough):
-    """All of them are."""
-    clients = [Slow(cloud) for _ in range(number)]
-    work(clients, enough, BODY)
-    return clients
+def only(kind):
+    """All of them are of one kind."""
+
+    def ask(cloud, number, enough):
+        clients = [kind(cloud) for _ in range(number)]
+        work(clients, enough, BODY)
+        return clients
+
+    return ask
 
 
 def run(client, *words):
@@ -214,8 +219,13 @@ def main(word, auth, number):
 
     threading.Thread(target=wait, daemon=True).start()
     print('begun', flush=True)
-    kind = {'read': read, 'work': write, 'slow': slow}[word]
-    clients = kind(cloud, int(number), ended.is_set)
+    kinds = {
+        'read': read,
+        'work': write,
+        'data': only(load.Client),
+        'slow': only(Slow),
+    }
+    clients = kinds[word](cloud, int(number), ended.is_set)
     print(
         json.dumps(
             {

@@ -359,7 +359,9 @@ def test_a_change_stops_at_the_node_that_fails_and_no_request_does(
     hosts, clients
 ):
     before = virtualenv(hosts['b']), files(hosts['c'])
-    with clients('work', 4) as seen:
+    # Without imports: those of data that is staged on a node that stays out
+    # wait until it is in again.
+    with clients('data', 4) as seen:
         played = hosts.play(
             'deploy.yaml',
             inventory=with_settings(hosts, 'b', NO_DATA),
