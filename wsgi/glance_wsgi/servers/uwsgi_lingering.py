@@ -64,7 +64,7 @@ class _Refusal:
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._wrapped
-        if _has_body(self._environ):
+        if _sends_on(self._environ):
             # OSError: the client is gone, or its time is over
             with contextlib.suppress(OSError), _not_for_ever():
                 _read_to_the_end(_reader(self._environ))
@@ -76,10 +76,16 @@ class _Refusal:
             close()
 
 
-def _has_body(environ: Environ) -> bool:
-    return environ.get('CONTENT_LENGTH', '0') not in ('', '0') or bool(
+def _sends_on(environ: Environ) -> bool:
+    """Whether the client has a body, and sends it without being asked.
+
+    One that waits for "100 Continue" has sent none, and with a refusal it
+    never will.
+    """
+    has_body = environ.get('CONTENT_LENGTH', '0') not in ('', '0') or bool(
         environ.get('HTTP_TRANSFER_ENCODING')
     )
+    return has_body and not getattr(environ['wsgi.input'], 'awaited', False)
 
 
 def _read_to_the_end(read: Callable[[], bytes]) -> None:
@@ -113,10 +119,6 @@ def _shut(connection: socket.socket) -> None:
 def _reader(environ: Environ) -> Callable[[], bytes]:
     """What reads the next piece of the body, and b'' at its end."""
     body = environ['wsgi.input']
-    if getattr(body, 'awaited', False):
-        # The client waits for "100 Continue": it has sent no body, and with
-        # a refusal it never will.
-        return bytes
     if 'chunked' in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
         return uwsgi.chunked_read
     return lambda: body.read(PIECE)
