@@ -55,10 +55,13 @@ class MariaDB:
         return found
 
     @contextlib.contextmanager
-    def away(self):
-        """The server is killed, and started again when the block ends."""
+    def away(self, *words: str):
+        """The server is killed, and started again when the block ends.
+
+        :param words: arguments that it has from then on
+        """
         process = self._process()
-        command = process.cmdline()
+        command = [*process.cmdline(), *words]
         process.kill()
         process.wait(60)
         try:

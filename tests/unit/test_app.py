@@ -12,6 +12,7 @@ from glance_wsgi import errors
 from glance_wsgi import lifecycle
 from glance_wsgi import policies
 from glance_wsgi.data import filestore
+from glance_wsgi.db import encryption
 from glance_wsgi.db import reading
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import uwsgi_continue
@@ -44,6 +45,7 @@ def libraries(monkeypatch):
     """What is changed for good stays as it is, for other tests."""
     monkeypatch.setattr(filestore, 'install', lambda pipelined: None)
     monkeypatch.setattr(policies, 'remember', lambda application: application)
+    monkeypatch.setattr(encryption, 'share', lambda application: application)
     monkeypatch.setattr(reading, 'read_at_once', lambda wrapped: wrapped)
 
 

@@ -18,6 +18,7 @@ from glance_wsgi import upstream
 from glance_wsgi.data import downloads
 from glance_wsgi.data import filestore
 from glance_wsgi.data import uploads
+from glance_wsgi.db import encryption
 from glance_wsgi.db import reading
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import sending
@@ -40,6 +41,7 @@ def build() -> Application:
     # From the inside out: each sees the request before those above it.
     for step in (
         policies.remember,
+        encryption.share,
         reading.read_at_once,
         filestore.overlap,
         sqlite.take_turns,
