@@ -121,7 +121,7 @@ def started(
             with openstack.connect(
                 load_envvars=False,
                 image_endpoint_override=f'http://127.0.0.1:{port}/v2',
-                **deployed.clouds,
+                **deployed.account(),
             ) as cloud:
                 yield process, cloud
         finally:

@@ -70,6 +70,13 @@ def cloud(deployed):
 
 
 @pytest.fixture(scope='module')
+def member(deployed):
+    """openstacksdk, as the account that uses images."""
+    with deployed.connect('glance-wsgi-member') as connection:
+        yield connection
+
+
+@pytest.fixture(scope='module')
 def own(deployed, tmp_path_factory):
     """openstacksdk on the same Glance, which sends everything itself."""
     log = tmp_path_factory.mktemp('own') / 'log'

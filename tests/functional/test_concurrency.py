@@ -81,7 +81,7 @@ def test_everybody_can_log_in_for_the_first_time_at_once(deployed, newcomers):
     # Keystone then notes the day, by a transaction that reads before it
     # writes.
     def log_in(name):
-        account = {**deployed.clouds['auth'], 'project_name': 'admin'}
+        account = {**deployed.account()['auth'], 'project_name': 'admin'}
         account |= {'username': name, 'password': name}
         return v3.Password(**account).get_token(session.Session())
 

@@ -98,9 +98,9 @@ def member(ruled, cloud):
         role = identity.find_role('member')
         identity.assign_project_role_to_user(project, user, role)
         account = {
-            **ruled.clouds,
+            **ruled.account(),
             'auth': {
-                **ruled.clouds['auth'],
+                **ruled.account()['auth'],
                 'username': user.name,
                 'password': 'a-password',
                 'project_name': project.name,

@@ -52,7 +52,7 @@ def test_a_wrong_password_of_the_administrator_is_named(
 ):
     auth = {
         f'OS_{name.upper()}': value
-        for name, value in breakable.clouds['auth'].items()
+        for name, value in breakable.account()['auth'].items()
     }
     wrong = NOBODY | auth | {'OS_PASSWORD': 'forgotten'}
     result = fresh.up(keystone, env=wrong, check=False)
@@ -122,7 +122,7 @@ def test_a_second_up_needs_no_administrator(registered):
 def test_the_password_of_the_administrator_is_kept_nowhere(
     registered, breakable
 ):
-    password = breakable.clouds['auth']['password'].encode()
+    password = breakable.account()['auth']['password'].encode()
     for file in registered.state_dir.rglob('*'):
         if file.is_file():
             assert password not in file.read_bytes(), file

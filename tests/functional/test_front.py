@@ -65,7 +65,7 @@ def test_clients_are_told_the_encrypted_addresses_with_their_paths(
 ):
     assert encrypted.status()['endpoint'] == encrypted.endpoint
     assert cloud.image.get_endpoint().startswith(encrypted.endpoint)
-    assert encrypted.clouds['auth']['auth_url'] == (
+    assert encrypted.account()['auth']['auth_url'] == (
         f'https://127.0.0.1:{encrypted.keystone_port}/identity/v3'
     )
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 from xml.etree import ElementTree
 
-import openstack
 import psutil
 import pytest
 import toolkit
@@ -89,16 +88,6 @@ def start(deployed, tmp_path):
             return Running(process, place)
 
         yield run
-
-
-@pytest.fixture
-def member(deployed):
-    """openstacksdk, as the account that uses images."""
-    clouds = yaml.safe_load((deployed.state_dir / 'clouds.yaml').read_text())
-    with openstack.connect(
-        load_envvars=False, **clouds['clouds']['glance-wsgi-member']
-    ) as connection:
-        yield connection
 
 
 def ours(cloud) -> list[str]:

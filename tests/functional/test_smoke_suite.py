@@ -88,7 +88,7 @@ def test_all_smoke_tests_pass_and_leave_nothing(
 def test_tempest_runs_the_same_tests(deployed, cloud, uri, tmp_path):
     """With its own tempest.conf, and accounts that it makes itself."""
     before = everything(cloud)
-    auth = deployed.clouds['auth']
+    auth = deployed.account()['auth']
     workspace = tmp_path / 'tempest'
 
     def run(*words):
@@ -192,9 +192,8 @@ def test_a_failure_is_told_with_its_reason(deployed, tmp_path):
 @pytest.fixture
 def smoke(deployed, tmp_path):
     """``smoke`` with clouds of a file of its own."""
-    known = yaml.safe_load((deployed.state_dir / 'clouds.yaml').read_text())
-    member = known['clouds']['glance-wsgi-member']
-    admin = known['clouds']['glance-wsgi']
+    member = deployed.account('glance-wsgi-member')
+    admin = deployed.account()
 
     def run(*words, admin=admin, **changes):
         auth = {**member['auth'], **changes.pop('auth', {})}
@@ -239,7 +238,7 @@ def test_an_account_that_is_no_administrators_is_told(smoke):
 
 
 def test_an_administrator_of_another_keystone_is_told(smoke, breakable):
-    result = smoke(admin=breakable.clouds)
+    result = smoke(admin=breakable.account())
     port = breakable.keystone_port
     one_line(result, Exit.CLOUD_UNKNOWN, '"one-admin"', port)
 

@@ -42,7 +42,7 @@ def nodes(work):
         openstack.connect(
             load_envvars=False,
             image_endpoint_override=f'http://{work.remote}/v2',
-            **work.deployment.clouds,
+            **work.deployment.account(),
         ) as second,
     ):
         yield first, second

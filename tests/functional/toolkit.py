@@ -255,15 +255,16 @@ class Deployed:
             if row['name'].startswith(name)
         ]
 
-    @property
-    def clouds(self) -> dict:
-        """The one cloud of clouds.yaml."""
+    def account(self, name: str = 'glance-wsgi') -> dict:
+        """A cloud of clouds.yaml: an account, and where it is one."""
         text = (self.state_dir / 'clouds.yaml').read_text()
-        return yaml.safe_load(text)['clouds']['glance-wsgi']
+        return yaml.safe_load(text)['clouds'][name]
 
-    def connect(self) -> openstack.connection.Connection:
-        """openstacksdk, as the account of clouds.yaml."""
-        return openstack.connect(load_envvars=False, **self.clouds)
+    def connect(
+        self, name: str = 'glance-wsgi'
+    ) -> openstack.connection.Connection:
+        """openstacksdk, as one of the accounts of clouds.yaml."""
+        return openstack.connect(load_envvars=False, **self.account(name))
 
     def environment(self) -> dict[str, str]:
         """What the ``openstack`` command needs to find the deployment."""
