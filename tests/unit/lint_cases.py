@@ -262,6 +262,12 @@ def glance(rule, *edits, **facts):
     return Case(rule, ('glance-api.conf', 'uwsgi.ini'), edits, facts)
 
 
+def several(*more):
+    """One more store, with directories and `more`."""
+    store = '[several]', 'filesystem_store_datadirs = /two:9', *more
+    return '[database]', '\n'.join((*store, '[database]'))
+
+
 def unit(rule, *edits, **facts):
     return Case(rule, ('glance-api.service', 'uwsgi.ini'), edits, facts)
 
@@ -387,6 +393,8 @@ CASES = [
     glance('lock-path', ('lock_path', 'other')),
     glance('staging-place', ('filesystem_store_datadir', 'other')),
     glance('staging-place', fleeting=True),
+    glance('store-directories', several()),
+    glance('store-directories', several('filesystem_store_datadir = /one')),
     # --- systemd ---
     unit('unit-kill-mode', ('KillMode=mixed\n', '')),
     Case(
@@ -586,6 +594,7 @@ FITS = [
         ('[database]', 'node_staging_uri = file:///srv/staging\n[database]'),
         ('filesystem_store_datadir', 'other'),
     ),
+    glance('store-directories', several('filesystem_store_datadir =')),
     unit('unit-kill-mode', ('KillMode=mixed', 'KillMode=process')),
     Case('unit-kill-signal', SWAPPED, (('hook-master-start', 'die-on-term'),)),
     unit('unit-restart', ('on-failure', 'always')),

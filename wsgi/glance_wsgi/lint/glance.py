@@ -124,6 +124,17 @@ def _staging(ini: Ini, seen: View) -> Iterator[Hit]:
         yield found, {'said': f'{place}, which a reboot empties'}
 
 
+def _directories(ini: Ini, seen: View) -> Iterator[Hit]:
+    for section in sorted(ini.sections()):
+        several = ini.last('filesystem_store_datadirs', section)
+        one = ini.last('filesystem_store_datadir', section)
+        if several and (one is None or one.value):
+            said = 'is not set, which means a default'
+            if one:
+                said = f'is {one.value}'
+            yield several.place, {'section': section, 'said': said}
+
+
 def _rule(id: str, severity: Severity, check: Check, *texts: str) -> Rule:
     what, why, action = texts
     return Rule(id, severity, (Kind.GLANCE,), check, what, why, action)
@@ -213,5 +224,15 @@ RULES = (
         f'({_MANUAL}admin/interoperable-image-import.html).',
         f'Write filesystem_store_datadir in [{STAGING}], on a disk with room '
         'for several images.',
+    ),
+    _rule(
+        'store-directories',
+        Severity.ERROR,
+        _directories,
+        '[{section}] has filesystem_store_datadirs, and '
+        'filesystem_store_datadir {said}.',
+        'A store has one of them: with both, Glance answers 410 to every '
+        f'upload ({_OPTIONS}).',
+        'Write filesystem_store_datadir = with nothing behind it.',
     ),
 )
