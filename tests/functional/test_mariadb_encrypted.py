@@ -32,7 +32,7 @@ def engine(encrypting):
         yield made
         made.dispose()
     sqlalchemy.event.remove(
-        sqlalchemy.Engine, 'do_connect', encryption._connect
+        sqlalchemy.Engine, 'do_connect', encryption.connect
     )
 
 

@@ -18,7 +18,7 @@ def shared(monkeypatch):
     encryption.share(print)
     yield
     sqlalchemy.event.remove(
-        sqlalchemy.Engine, 'do_connect', encryption._connect
+        sqlalchemy.Engine, 'do_connect', encryption.connect
     )
 
 

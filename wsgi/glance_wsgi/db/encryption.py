@@ -19,7 +19,7 @@ Application = Callable[..., Iterable[bytes]]
 
 def share(application: Application) -> Application:
     """The application as it is; its process opens such connections only."""
-    sqlalchemy.event.listen(sqlalchemy.Engine, 'do_connect', _connect)
+    sqlalchemy.event.listen(sqlalchemy.Engine, 'do_connect', connect)
     return application
 
 
@@ -39,7 +39,7 @@ class Sharing(connections.Connection):
         return Sharing._context
 
 
-def _connect(
+def connect(
     dialect: sqlalchemy.Dialect,
     record: Any,
     arguments: list[Any],
