@@ -190,6 +190,7 @@ def test_a_server_is_found_by_its_name(tmp_path, name):
 
 
 def test_the_default_place_follows_the_xdg_directories(monkeypatch, tmp_path):
+    monkeypatch.undo()  # other tests are not to find what is there
     monkeypatch.setattr(os, 'geteuid', lambda: 1000)
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path))
     assert default_state_dir() == tmp_path / 'glance-wsgi'

@@ -46,10 +46,13 @@ CIPHERS = ':'.join(
 SECRETS = ('admin_password', 'glance_password', 'member_password')
 
 
+ROOTS_STATE_DIR = pathlib.Path('/var/lib/glance-wsgi')
+
+
 def default_state_dir() -> pathlib.Path:
     """/var/lib for root, the XDG state directory for everybody else."""
     if os.geteuid() == 0:
-        return pathlib.Path('/var/lib/glance-wsgi')
+        return ROOTS_STATE_DIR
     home = os.environ.get('XDG_STATE_HOME') or '~/.local/state'
     return pathlib.Path(home).expanduser() / 'glance-wsgi'
 
