@@ -11,6 +11,7 @@ from glance_wsgi import app
 from glance_wsgi import errors
 from glance_wsgi import lifecycle
 from glance_wsgi import policies
+from glance_wsgi.data import downloads
 from glance_wsgi.data import filestore
 from glance_wsgi.db import encryption
 from glance_wsgi.db import reading
@@ -47,6 +48,8 @@ def libraries(monkeypatch):
     monkeypatch.setattr(policies, 'remember', lambda application: application)
     monkeypatch.setattr(encryption, 'share', lambda application: application)
     monkeypatch.setattr(reading, 'read_at_once', lambda wrapped: wrapped)
+    # Whose options these are is not loaded.
+    monkeypatch.setattr(downloads, 'directories', lambda conf: ())
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 import inspect
 import pathlib
+import time
 
 import pytest
+from oslo_config import cfg
 
 from glance_wsgi.data import downloads
 from glance_wsgi.data import regions
+from glance_wsgi.data import tickets
 
 ID = '11111111-2222-3333-4444-555555555555'
 DATA = bytes(range(256)) * 300
@@ -219,6 +222,23 @@ def test_an_end_that_fails_leaves_the_client_its_data(ask, glance, server):
     glance.pieces = failing
     assert ask()[2] == [b'handed off']
     assert glance.body.closed
+
+
+def test_what_an_ended_process_left_is_removed_where_nothing_is_sent(
+    monkeypatch, glance, tmp_path
+):
+    made = cfg.ConfigOpts()
+    monkeypatch.setattr(cfg, 'CONF', made)
+    monkeypatch.setattr(downloads, 'directories', lambda conf: [str(tmp_path)])
+    left = tmp_path / tickets.DIRECTORY / '1000000000-x'
+    left.parent.mkdir()
+    left.touch()
+    made([])
+    assert downloads.hand_off(glance, None) is glance
+    deadline = time.monotonic() + 30
+    while left.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def configured(tmp_path, text, stores=None):

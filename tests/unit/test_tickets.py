@@ -78,6 +78,20 @@ def test_what_a_dead_process_has_left_is_removed_when_its_time_is_over(
     assert set(directory.iterdir()) == {young, foreign, ticket}
 
 
+def test_what_is_left_is_removed_where_nothing_is_handed_off(image):
+    directory = image.parent / tickets.DIRECTORY
+    left, foreign = directory / f'{time.time():.0f}-x', directory / 'something'
+    maker = tickets.Tickets(lifetime=0)
+    maker.take_over(image.parent)
+    assert not directory.exists()
+    directory.mkdir()
+    for path in (left, foreign):
+        path.touch()
+    maker.take_over(image.parent)
+    wait_until(lambda: not left.exists())
+    assert foreign.exists()
+
+
 def test_tickets_are_made_again_when_their_directory_was_removed(
     region, image
 ):

@@ -21,6 +21,7 @@ from glance_wsgi.conf import transfers as options
 from glance_wsgi.data import halves
 from glance_wsgi.data import paths
 from glance_wsgi.data import regions
+from glance_wsgi.data import tickets
 
 LOG = logging.getLogger(__name__)
 
@@ -73,10 +74,16 @@ def hand_off(application: Application, sender: Sender | None) -> Application:
         so
     """
     options.register_opts(cfg.CONF)
+    known = frozenset(directories(cfg.CONF))
+    # Another server may have been here before, or the option another one.
+    # They would keep the space of images that are deleted.
+    left = tickets.Tickets()
+    for directory in known:
+        left.take_over(pathlib.Path(directory))
     if sender is None or not cfg.CONF.transfers.hand_off_downloads:
         return application
     regions.install()
-    return Downloads(application, sender, frozenset(directories(cfg.CONF)))
+    return Downloads(application, sender, known)
 
 
 def directories(conf: cfg.ConfigOpts) -> Iterator[str]:

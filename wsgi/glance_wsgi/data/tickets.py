@@ -59,6 +59,16 @@ class Tickets:
         self._remove_later(ticket, self.lifetime)
         return ticket
 
+    def take_over(self, folder: pathlib.Path) -> None:
+        """Remove what other processes have left, when its time is over.
+
+        A process that has ended can't; one that lives does, too.
+
+        :param folder: one of a store or a cache
+        """
+        with contextlib.suppress(OSError):
+            self._take_over(folder / DIRECTORY)
+
     def _prepare(self, directory: pathlib.Path) -> None:
         if directory in self._directories:
             return
@@ -66,8 +76,10 @@ class Tickets:
         # Whatever the umask: others may enter, and see no names.
         directory.chmod(0o711)
         self._directories.add(directory)
-        # A process that has ended since has left them; or lives, and removes
-        # them itself. The oldest first, as they are waited for.
+        self._take_over(directory)
+
+    def _take_over(self, directory: pathlib.Path) -> None:
+        # The oldest first, as they are waited for.
         for ticket in sorted(directory.iterdir()):
             made = ticket.name.partition('-')[0]
             if made.isdecimal():
