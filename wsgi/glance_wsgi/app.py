@@ -22,6 +22,7 @@ from glance_wsgi.db import encryption
 from glance_wsgi.db import reading
 from glance_wsgi.db import sqlite
 from glance_wsgi.servers import sending
+from glance_wsgi.servers import uwsgi_chunks
 from glance_wsgi.servers import uwsgi_continue
 from glance_wsgi.servers import uwsgi_lingering
 from glance_wsgi.tasks import service
@@ -51,6 +52,7 @@ def build() -> Application:
         admission.in_line,
         uwsgi_lingering.linger,
         uwsgi_continue.answer,
+        uwsgi_chunks.in_pieces,
         lifecycle.watch,
     ):
         application = step(application)

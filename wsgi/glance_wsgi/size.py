@@ -258,8 +258,9 @@ def explain(size: Size, wanted: Any) -> list[tuple[str, int, str]]:
             'most_memory_bytes',
             size.most_memory,
             'Where the disk stands still and every thread has an upload, '
-            f'which takes {pipeline.MEMORY // MIB} MiB at most. uWSGI holds '
-            'one chunk more of each chunked upload (--chunk-limit).',
+            f'which takes {pipeline.MEMORY // MIB} MiB at most. uWSGI and '
+            'Python hold one chunk each besides, as large as the client made '
+            'it (--chunk-limit).',
         ),
         (
             'staging_bytes',

@@ -70,8 +70,8 @@ OPTS = [
         min=1024 * 1024,
         metavar='BYTES',
         help='Largest single chunk of an upload with chunked transfer '
-        'encoding. The server holds one such chunk in memory for each upload '
-        'that sends one; a larger one fails the upload.',
+        'encoding. uWSGI and Python each hold one such chunk in memory for '
+        'each upload that sends one; a larger one fails the upload.',
     ),
     cfg.IntOpt(
         'task_mercy',
