@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import pathlib
 import resource
 import selectors
 import socket
@@ -10,6 +11,12 @@ import urllib.parse
 from collections.abc import Iterator
 
 import images
+import toolkit
+
+from glance_wsgi import programs
+
+LARGE = 16 * images.MIB
+"""Bytes of an image that does not fit into a connection nobody reads."""
 
 BUFFER = 16384
 """Bytes that the kernel keeps for a client which does not read."""
@@ -94,3 +101,24 @@ def _wait_for_first_bytes(waiting: list[Client]) -> None:
             for key, _ in selector.select(1):
                 key.data.take()
                 selector.unregister(key.fileobj)
+
+
+def is_handed_off(deployed, cloud, image, file: pathlib.Path) -> bool:
+    """Whether the web server sends a download by itself.
+
+    :param image: one of `LARGE` bytes
+    :param file: where its data is
+    """
+    before = deployed.log.stat().st_size
+    with clients(cloud, image, 1):
+        if toolkit.SERVER != 'uwsgi':
+            return images.handed_off(file)
+        # uWSGI's worker is done with what its client has not read: its line
+        # comes before that of the next request.
+        cloud.image.get('/images?limit=1&mark=behind')
+
+        def said() -> str:
+            return programs.read_from(deployed.log, before)
+
+        toolkit.until(lambda: 'mark=behind' in said(), 'a line of the log')
+        return f'/images/{image.id}/file' in said()

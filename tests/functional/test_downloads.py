@@ -153,7 +153,7 @@ def test_an_image_without_data_is_answered_as_glance_does(cloud, own, image):
     assert_alike(cloud, own, image, 204)
 
 
-def test_an_image_without_a_checksum_has_none_in_the_answer(
+def test_an_answer_has_no_header_that_is_not_glances(
     deployed, cloud, own, image
 ):
     images.upload(cloud, image, b'some data')

@@ -11,6 +11,7 @@ import answers
 import beside
 import images
 import pytest
+import slow
 import toolkit
 
 from glance_wsgi import programs
@@ -49,7 +50,7 @@ def test_each_directory_of_a_store_is_handed_off_from(
     workspace, directories, tmp_path
 ):
     one, two = directories
-    data = images.random_bytes(images.MIB + 1)
+    data = images.random_bytes(slow.LARGE)
 
     def settings(best, other):
         return toolkit.LOCAL_SETTINGS + SETTINGS.format(best=best, other=other)
@@ -78,7 +79,6 @@ def test_each_directory_of_a_store_is_handed_off_from(
                 assert answers.download(cloud, image).digest == images.sha256(
                     data
                 )
-                if toolkit.SERVER != 'uwsgi':
-                    assert images.handed_off(file)
+                assert slow.is_handed_off(deployed, cloud, image, file)
                 cloud.image.delete_image(image)
                 assert not file.exists()

@@ -216,9 +216,8 @@ def hits(cloud, image) -> int | None:
 RANGES = ({}, {'Range': 'bytes=7-'}, {'Range': 'bytes=3-9'})
 
 
-def test_a_hit_of_the_cache_is_handed_off_and_counted(
-    cached, cache, data, tmp_path
-):
+def test_a_hit_of_the_cache_is_handed_off_and_counted(cached, cache, tmp_path):
+    data = images.random_bytes(slow.LARGE)
     with cached.connect() as cloud:
         image = images.create(cloud)
         images.upload(cloud, image, data)
@@ -228,28 +227,13 @@ def test_a_hit_of_the_cache_is_handed_off_and_counted(
         answered = [answers.download(cloud, image, each) for each in RANGES]
         # Counted behind the last byte; a part comes from the store.
         toolkit.until(lambda: hits(cloud, image) == 1, 'a hit')
-        if toolkit.SERVER != 'uwsgi':
-            assert images.handed_off(cache / image.id)
         with beside.served(cached, beside.GUNICORN, tmp_path / 'log') as own:
             assert answered == [
                 answers.download(own, image, each) for each in RANGES
             ]
             toolkit.until(lambda: hits(cloud, image) == 2, 'as many of Glance')
+        assert slow.is_handed_off(cached, cloud, image, cache / image.id)
         cloud.image.delete_image(image)
-
-
-def begun_downloads_are_logged(ruled, cloud, image) -> bool:
-    """Whether uWSGI's worker is done with what its client has not read."""
-    before = ruled.log.stat().st_size
-    with slow.clients(cloud, image, 1):
-        # The next request's line comes behind it, if there is one.
-        cloud.image.get('/images?limit=1&mark=behind')
-
-        def said() -> str:
-            return programs.read_from(ruled.log, before)
-
-        toolkit.until(lambda: 'mark=behind' in said(), 'a line of the log')
-        return f'/images/{image.id}/file' in said()
 
 
 def test_what_is_switched_off_is_sent_by_glance_itself(
@@ -257,16 +241,15 @@ def test_what_is_switched_off_is_sent_by_glance_itself(
 ):
     large = images.create(cloud)
     try:
-        images.upload(cloud, large, images.random_bytes(16 * MIB))
+        images.upload(cloud, large, images.random_bytes(slow.LARGE))
+
+        (file,) = images.files_of(ruled, large)
 
         def is_handed_off() -> bool:
-            if toolkit.SERVER == 'uwsgi':
-                return begun_downloads_are_logged(ruled, cloud, large)
             image = make()
             whole = answers.download(cloud, image)
             assert whole == answers.download(own, image)
-            (file,) = images.files_of(ruled, image)
-            return images.handed_off(file)
+            return slow.is_handed_off(ruled, cloud, large, file)
 
         assert is_handed_off()
         ruled.up('--hand-off-downloads=false')
