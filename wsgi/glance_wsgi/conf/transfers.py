@@ -27,9 +27,10 @@ OPTS = [
         metavar='true|false',
         help='Read, hash and write an upload to a file store at the same '
         'time, in threads of its own, instead of one after the other. It is '
-        'much faster where there is more than one CPU, and takes a few MiB '
-        'for each upload; what is stored, and what is refused, is the same. '
-        'Switch it off to see whether it is to blame for something.',
+        'faster where a CPU is idle, not where uploads keep all of them '
+        'busy, and takes a few MiB for each upload; what is stored, and what '
+        'is refused, is the same. Switch it off to see whether it is to blame '
+        'for something.',
     ),
 ]
 

@@ -3,7 +3,7 @@
 Glance passes the pieces of an image from its store through several layers,
 which count them, notify about them and never look into them. So a piece may
 be a `Region`: no bytes, but an open file, an offset and a length, that the
-web server sends. Only `taken` gets one, and only as the first piece.
+web server sends. Only `first` gets one, and only as the first piece.
 
 This module alone uses what Glance and glance_store do not publish: how the
 file store and the image cache read their files, and how the cache is filled.
