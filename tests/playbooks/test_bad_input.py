@@ -45,6 +45,24 @@ def test_a_missing_variable_is_named_by_the_first_task(
     assert len(played.tasks()) == 1
 
 
+@pytest.mark.parametrize('value', [None, {}])
+@pytest.mark.parametrize('name', REQUIRED)
+def test_a_blank_variable_is_one_that_is_missing(operator, name, value):
+    played = refused(operator, 'deploy.yaml', **{name: value})
+    assert f'{name} is not set: give it ' in played.said
+    assert len(played.tasks()) == 1
+
+
+def test_a_number_is_a_password_too(operator):
+    played = refused(
+        operator,
+        'deploy.yaml',
+        glance_wsgi_service_password=12345,
+        glance_wsgi_database_password=0.5,
+    )
+    assert "can't be reached" in played.said, played.said
+
+
 @pytest.mark.parametrize('playbook', PLAYBOOKS)
 @pytest.mark.parametrize(
     ('variables', 'said'),
