@@ -238,6 +238,10 @@ def test_a_second_run_changes_nothing(hosts):
             'set glance_wsgi_database_user to a new name as well',
         ),
         (
+            {'glance_wsgi_service_password': 'another'},
+            'set glance_wsgi_service_user to a new name as well',
+        ),
+        (
             {'glance_wsgi_port': 9393},
             'give glance_wsgi_address and glance_wsgi_port back',
         ),
