@@ -8,24 +8,30 @@ import pathlib
 import sys
 
 import fleet
+import network
 import pytest
 
+ADMIN = {'username': 'admin', 'password': 'x', 'project_name': 'admin'}
 PART = pathlib.Path(__file__).with_name('part.yaml')
 
 
 @pytest.fixture(scope='module')
-def here(net, workspace, keystone):
+def here(net, workspace):
     """Does a part of a role as if hosts were this machine."""
     place = workspace / 'here'
     place.mkdir()
     made = fleet.Fleet(net, place, [], '1.0', names='')
-    made.variables = {'glance_wsgi_keystone_admin': keystone.admin}
 
     def play(role, tasks, names='a', **variables):
         known = made.inventory(names)
-        known['all']['vars'] |= {'ansible_connection': 'local'}
-        more = {'role': role, 'tasks': tasks, **variables}
-        return made.play(PART, inventory=known, **more)
+        known['all']['vars'] |= {
+            'ansible_connection': 'local',
+            'glance_wsgi_address': network.GATEWAY,
+            'glance_wsgi_user': 'who-is-not-here',
+            'glance_wsgi_keystone_admin': ADMIN,
+        }
+        part = {'role': role, 'tasks': tasks}
+        return made.play(PART, inventory=known, part=part, **variables)
 
     return play
 
@@ -36,8 +42,68 @@ def refused(played, said) -> None:
     assert set(played.changed().values()) == {0}
 
 
-def test_a_password_that_locks_out_nodes_that_serve_is_refused(here):
+@pytest.mark.parametrize(
+    ('tasks', 'names', 'variables'),
+    [
+        ('addresses', 'ab', {}),
+        ('addresses', 'a', {'memcached_address': 'localhost'}),
+        (
+            *('addresses', 'a'),
+            {'haproxy_address': network.GATEWAY, 'haproxy_port': 80},
+        ),
+        ('numbers', 'a', {}),
+        ('numbers', 'a', {'glance_wsgi_user': 'daemon', 'glance_wsgi_uid': 1}),
+    ],
+)
+def test_what_can_work_is_not_refused(here, tasks, names, variables):
+    played = here('glance_wsgi', tasks, names, **variables).check()
+    assert set(played.changed().values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ('tasks', 'variables', 'said'),
+    [
+        (
+            'addresses',
+            {'memcached_address': 'localhost'},
+            'memcached_address of a is "localhost", which is 127.0.0.1 there:'
+            ' b would not reach it. Set ansible_host of a',
+        ),
+        (
+            'addresses',
+            {'glance_wsgi_database_host': '127.0.1.1'},
+            'database_address of a is "127.0.1.1", which is 127.0.1.1 there',
+        ),
+        (
+            'addresses',
+            {'glance_wsgi_public_url': f'http://{network.GATEWAY}:9292'},
+            f'listen on {network.GATEWAY}:9292: set haproxy_address to',
+        ),
+        (
+            'addresses',
+            {'haproxy_address': '*', 'haproxy_port': '9292'},
+            f'listen on {network.GATEWAY}:9292: set haproxy_address to',
+        ),
+        (
+            'numbers',
+            {'glance_wsgi_user': 'daemon'},
+            f'a has 1 for daemon, and glance_wsgi_uid is {fleet.UID}: set'
+            ' glance_wsgi_uid to 1.',
+        ),
+        (
+            'numbers',
+            {'glance_wsgi_uid': 1},
+            'a has 1, which is glance_wsgi_uid, for daemon: set it to a',
+        ),
+    ],
+)
+def test_what_a_host_cannot_do_is_refused(here, tasks, variables, said):
+    refused(here('glance_wsgi', tasks, 'ab', **variables), said)
+
+
+def test_a_password_that_locks_out_nodes_that_serve_is_refused(here, keystone):
     have = {
+        'glance_wsgi_keystone_admin': keystone.admin,
         'glance_wsgi_serving': sys.prefix,
         'glance_wsgi_virtualenv': sys.prefix,
         'glance_wsgi_service_user': 'parts',
