@@ -101,6 +101,21 @@ def test_what_a_host_cannot_do_is_refused(here, tasks, variables, said):
     refused(here('glance_wsgi', tasks, 'ab', **variables), said)
 
 
+def test_a_database_of_an_older_release_says_which_way_to_go(here, tmp_path):
+    program = tmp_path / 'bin' / 'glance-wsgi-manage'
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nexit 3\n')  # to be expanded
+    program.chmod(0o755)
+    place = str(tmp_path)
+    played = here(
+        *('schema', 'main'),
+        glance_wsgi_virtualenv=place,
+        glance_wsgi_config=place,
+        glance_wsgi_series=fleet.NEW,
+    )
+    refused(played, 'set glance_wsgi_series to that one, run deploy.yaml, and')
+
+
 def test_a_password_that_locks_out_nodes_that_serve_is_refused(here, keystone):
     have = {
         'glance_wsgi_keystone_admin': keystone.admin,
