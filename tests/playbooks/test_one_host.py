@@ -170,3 +170,55 @@ def test_a_node_stays_out_as_it_says_where_it_stores_no_image(one, host):
     assert 'a is not in again. Mend what is named here' in said, said
     assert 'Log in: a does not store an image' in said
     assert not host.file(f'{NODE}/healthcheck').exists()
+
+
+def test_what_is_put_back_is_the_release_that_has_served(one, host):
+    """An earlier change was cut off when the new one was installed."""
+    kept = '/var/lib/glance-wsgi-before'
+    installed(host, NEW)
+    installed(host, OLD, kept)
+    host('mkdir', '-p', '/etc/glance')
+    for name in ('glance-api.conf', 'glance-wsgi.conf'):
+        host.file(f'{kept}/{name}').touch()
+    try:
+        one.play(
+            TASKS,
+            role='renew',
+            tasks='back',
+            glance_wsgi_serving=NEW,
+        )
+        assert host.file('/root/called').read_text() == (
+            f'{OLD}/bin/glance-wsgi install\n{OLD}/bin/glance-wsgi reload\n'
+        )
+    finally:
+        host('rm', '-rf', kept)
+        installed(host, OLD)
+
+
+def test_a_certificate_that_is_not_there_is_refused(one, host):
+    said = failed(
+        one,
+        'deploy.yaml',
+        inventory=known(one),
+        haproxy_certificate='/etc/nothing.pem',
+        glance_wsgi_public_url=f'https://{fleet.FRONT}:9292',
+    )
+    assert (
+        'haproxy_certificate is /etc/nothing.pem, which is no file of a'
+        in said
+    )
+    assert 'Nothing was changed.' in said
+    assert 'TASK [packages' not in said
+
+
+def test_why_mariadb_refuses_is_said_without_a_password(one, host):
+    said = failed(
+        one,
+        TASKS,
+        role='database',
+        database_from="%' IDENTIFIED BY x '",
+        glance_wsgi_in_use=False,
+    )
+    assert 'MariaDB on a did not do it. ERROR 1064' in said, said
+    assert fleet.PASSWORD not in said
+    assert 'IDENTIFIED' not in said
