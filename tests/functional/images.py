@@ -151,10 +151,15 @@ def download(cloud, image, **options):
 
 def handed_off(file: pathlib.Path) -> bool:
     """Whether Apache has got a ticket for a file a moment ago."""
+    return bool(tickets_of(file))
+
+
+def tickets_of(file: pathlib.Path) -> set[pathlib.Path]:
+    """Those that Apache has got for a file in the last minute."""
     folder = file.parent / tickets.DIRECTORY
-    return folder.exists() and any(
-        file.samefile(ticket) for ticket in folder.iterdir()
-    )
+    if not folder.exists():
+        return set()
+    return {ticket for ticket in folder.iterdir() if file.samefile(ticket)}
 
 
 def assert_holds(cloud, image, data: bytes) -> None:
