@@ -4,17 +4,12 @@ Guards against images that are handed off from the first directory alone, or
 from one that is no longer the store's best.
 """
 
-import os
-import shutil
-
 import answers
 import beside
 import images
 import pytest
 import slow
 import toolkit
-
-from glance_wsgi import programs
 
 pytestmark = pytest.mark.each_server
 
@@ -37,13 +32,7 @@ RANGES = ({}, {'Range': 'bytes=7-'}, {'Range': 'bytes=3-9'})
 @pytest.fixture
 def directories(workspace):
     """Two of them, in which the service user may write."""
-    made = workspace / 'one', workspace / 'two'
-    user = programs.SERVICE_USER
-    for directory in made:
-        directory.mkdir(mode=0o750)
-        if not os.geteuid():
-            shutil.chown(directory, user, user)
-    return made
+    return [toolkit.directory(workspace / name) for name in ('one', 'two')]
 
 
 def test_each_directory_of_a_store_is_handed_off_from(
@@ -58,21 +47,24 @@ def test_each_directory_of_a_store_is_handed_off_from(
     with toolkit.serving(
         workspace / 'several', settings=settings(one, two)
     ) as deployed:
-        placed = []
-        for best, other in ((one, two), (two, one)):
-            deployed.write_own_settings(settings(best, other))
-            deployed.up()
+
+        def placed(best, other):
             with deployed.connect() as cloud:
                 image = images.create(cloud)
                 images.upload(cloud, image, data)
             assert (best / image.id).read_bytes() == data
             assert not (other / image.id).exists()
-            placed.append((image, best / image.id))
+            return image, best / image.id
+
+        stored = [placed(one, two)]
+        deployed.write_own_settings(settings(two, one))
+        deployed.up()
+        stored.append(placed(two, one))
         with (
             deployed.connect() as cloud,
             beside.served(deployed, beside.GUNICORN, tmp_path / 'log') as own,
         ):
-            for image, file in placed:
+            for image, file in stored:
                 for part in RANGES:
                     answered = answers.download(cloud, image, part)
                     assert answered == answers.download(own, image, part)

@@ -7,8 +7,6 @@ and against a switch that does nothing.
 """
 
 import contextlib
-import os
-import shutil
 
 import answers
 import beside
@@ -18,8 +16,6 @@ import pytest
 import slow
 import toolkit
 from images import MIB
-
-from glance_wsgi import programs
 
 pytestmark = pytest.mark.each_server
 
@@ -187,12 +183,7 @@ def test_only_administrators_get_the_data_of_a_deactivated_image(
 @pytest.fixture(scope='module')
 def cache(workspace):
     """The directory of a cache, which is the service user's."""
-    directory = workspace / 'cache'
-    directory.mkdir(mode=0o750)
-    if not os.geteuid():
-        user = programs.SERVICE_USER
-        shutil.chown(directory, user, user)
-    return directory
+    return toolkit.directory(workspace / 'cache')
 
 
 @pytest.fixture(scope='module')

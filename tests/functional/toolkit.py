@@ -19,6 +19,8 @@ import openstack
 import psutil
 import yaml
 
+from glance_wsgi import programs
+
 SERVER = 'uwsgi'
 """The server of all deployments that name no other; set by --server."""
 
@@ -73,6 +75,14 @@ def workspace():
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def directory(path: pathlib.Path) -> pathlib.Path:
+    """Make a directory that is the service user's."""
+    path.mkdir(mode=0o750)
+    if not os.geteuid():
+        shutil.chown(path, programs.SERVICE_USER, programs.SERVICE_USER)
+    return path
 
 
 def until(happened, what: str, within: float = 60, every: float = 0.1) -> None:

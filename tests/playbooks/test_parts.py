@@ -12,7 +12,7 @@ import network
 import pytest
 
 ADMIN = {'username': 'admin', 'password': 'x', 'project_name': 'admin'}
-PART = pathlib.Path(__file__).with_name('part.yaml')
+TASKS = pathlib.Path(__file__).with_name('tasks.yaml')
 
 
 @pytest.fixture(scope='module')
@@ -30,8 +30,9 @@ def here(net, workspace):
             'glance_wsgi_user': 'who-is-not-here',
             'glance_wsgi_keystone_admin': ADMIN,
         }
-        part = {'role': role, 'tasks': tasks}
-        return made.play(PART, inventory=known, part=part, **variables)
+        return made.play(
+            TASKS, inventory=known, role=role, tasks=tasks, **variables
+        )
 
     return play
 
